@@ -276,8 +276,10 @@ def _equal(a: str, b: str | None, known: bool, as_json: bool) -> int:
     help="Parameters: .npz, .safetensors; for mcu also .pt, .h5, .keras, .onnx of other systems.",
 )
 @click.option("--size", "sizes", multiple=True, metavar="H=32", help="A width; --H 32 is the same.")
-@click.option("--dtype", type=click.Choice((*DTYPES, "q15")),
-              help="q15: mcu, in fixed point. [default: float32]")  # fmt: skip
+@click.option("--dtype", type=click.Choice((*DTYPES, "q15", "int8")),
+              help="mcu: q15 is fixed point, int8 of weights. [default: float32]")  # fmt: skip
+@click.option("--activations", type=click.Choice(("float32", "q15")),
+              help="int8: what all but matrices is in. [default: float32]")  # fmt: skip
 @click.option("--layers", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--bidirectional", is_flag=True, help="Both directions, side by side.")
 @click.option("--lengths", is_flag=True, help="An input with each row's number of steps.")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: Options that one format alone has.
 _OF_ONNX = ("layers", "bidirectional", "lengths", "zero_states", "form", "opset")
-_OF_MCU = ("source", "prefix", "layer", "steps", "data", "ranges")
+_OF_MCU = ("source", "prefix", "layer", "steps", "data", "ranges", "activations")
 
 
 def run(
@@ -82,6 +82,7 @@ def _mcu(
     steps: int | None,
     data: str | None,
     ranges: Sequence[str],
+    activations: str | None,
     **options: Any,
 ) -> int:
     from derive import mcu
@@ -105,6 +106,7 @@ def _mcu(
         sizes=widths,
         source=source,
         dtype=dtype or "float32",
+        activations=activations,
         **more,
         **where,
     )

@@ -5,13 +5,14 @@ parameters, and names of macros.
 Not here: text (emit/mcu), arrays (mcu_backend.py).
 
 Parameters of one shape whose names differ behind an underscore, such as W_i, W_f, W_g and W_o, lie
-in one member `W`, the rows of a unit together: W[H][4][I], and b[H][4] for b_i to b_o.
+in one member `W`, the rows of a unit together: W[H][4][I], and b[H][4] for b_i to b_o. Those in int8
+lie behind the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from derive.kernel.signature import Dim
 
@@ -21,11 +22,13 @@ LARGEST = 32766
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Parameters that lie together. shape: of each of them; a single one keeps its own shape."""
+    """Parameters that lie together. shape: of each of them; a single one keeps its own shape.
+    narrow: in int8."""
 
     name: str
     params: tuple[str, ...]
     shape: tuple[Dim, ...]
+    narrow: bool = False
 
     @property
     def axis(self) -> int | None:
@@ -42,15 +45,28 @@ class Member:
         return (*self.shape[: self.axis], len(self.params), *self.shape[self.axis :])
 
 
-def members(params: Mapping[str, tuple[Dim, ...]]) -> tuple[Member, ...]:
-    """The members of the structure of parameters, in the order of their first parameters."""
+def members(
+    params: Mapping[str, tuple[Dim, ...]], narrow: Collection[str] = ()
+) -> tuple[Member, ...]:
+    """The members of the structure of parameters, in the order of their first parameters.
+
+    narrow: those in int8, which lie behind the others, so that nothing is padded in between."""
+    taken = set(params)
+    both = [
+        _members({n: s for n, s in params.items() if (n in narrow) == small}, taken)
+        for small in (False, True)
+    ]
+    return (*both[0], *(replace(member, narrow=True) for member in both[1]))
+
+
+def _members(params: Mapping[str, tuple[Dim, ...]], taken: set[str]) -> tuple[Member, ...]:
+    """taken: names that no member may have that is not a parameter of its own; it grows."""
     groups: dict[tuple[str, tuple[Dim, ...]], list[str]] = {}
     for name, shape in params.items():
         stem, sign, _ = name.partition("_")
         together = sign and stem and shape != (1,)
         groups.setdefault((stem if together else f"{name}_", shape), []).append(name)
     found: list[Member] = []
-    taken = set(params)
     for (stem, shape), names in groups.items():
         if len(names) == 1:
             found.append(Member(names[0], (names[0],), shape))

@@ -9,7 +9,7 @@
 | file             | what it holds                                            |
 | ---------------- | -------------------------------------------------------- |
 | export.py        | a folder of all files for a cell and its parameters      |
-| quantize.py      | a cell in fixed point                                    |
+| quantize.py      | a cell in fixed point, or with weights in int8           |
 | params_header.py | parameters as a header                                   |
 | main_file.py     | a program that runs the cell over an example             |
 
@@ -19,5 +19,6 @@ Not here: the generated code (emit/mcu), running it on this machine (kernel/mcu_
 from derive.mcu.export import export as export
 from derive.mcu.params_header import params_header as params_header
 from derive.mcu.quantize import quantize as quantize
+from derive.mcu.quantize import quantize_weights as quantize_weights
 
-__all__ = ["export", "params_header", "quantize"]
+__all__ = ["export", "params_header", "quantize", "quantize_weights"]

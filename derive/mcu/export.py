@@ -20,15 +20,18 @@ from derive.cell import Cell
 from derive.emit.mcu.files import mcu_files
 from derive.emit.mcu.fixed.files import fixed_files
 from derive.emit.mcu.fixed.quantized import Quantized
+from derive.emit.mcu.int8 import InInt8
+from derive.emit.mcu.int8_files import int8_files
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel.convert import kind_text, to_count
 from derive.kernel.signature import Arrays, Sizes
 from derive.mcu.main_file import Example, main_file, once_parts
 from derive.mcu.params_header import Given, given, render
-from derive.mcu.quantize import by_parts, of_given
+from derive.mcu.quantize import by_parts, of_given, weights_of_given
 
-#: Numbers that a device computes with.
-DTYPES = ("float32", "q15")
+#: Numbers that a device has weights in, and activations.
+DTYPES = ("float32", "q15", "int8")
+ACTIVATIONS = ("float32", "q15")
 
 #: Steps of the example that main.c runs.
 STEPS = 8
@@ -40,6 +43,7 @@ def export(
     params: Mapping[str, Any] | str | os.PathLike[str],
     *,
     dtype: str = "float32",
+    activations: str | None = None,
     data: Any = None,
     ranges: Mapping[str, Any] | None = None,
     steps: int = STEPS,
@@ -55,15 +59,16 @@ def export(
     those that parameters tell must agree.  steps: of the example that main.c runs, whose inputs
     are drawn, and compares with what derive computes.
 
-    dtype: "float32", or "q15" for int16 with int32 sums; then `data` and `ranges` are as for
-    `quantize`, and main.c runs the first sequence of the data.
+    dtype: "float32"; "q15" for int16 with int32 sums; or "int8" for matrices in int8 with a scale
+    for each row.  activations: of int8, "float32" or "q15".  In fixed point `data` and `ranges` are
+    as for `quantize`, and main.c runs the first sequence of the data.
 
     ArgumentError where parameters do not fit, before anything is written; nothing is written
     either where one file cannot be.
     """
     files = exported(
-        cell, params, dtype=dtype, data=data, ranges=ranges, steps=steps, sizes=sizes,
-        source=source, **options,
+        cell, params, dtype=dtype, activations=activations, data=data, ranges=ranges, steps=steps,
+        sizes=sizes, source=source, **options,
     )  # fmt: skip
     write_all(Path(folder), files, "another folder: -o FOLDER")
     return tuple(files)
@@ -74,6 +79,7 @@ def exported(
     params: Mapping[str, Any] | str | os.PathLike[str],
     *,
     dtype: str = "float32",
+    activations: str | None = None,
     data: Any = None,
     ranges: Mapping[str, Any] | None = None,
     steps: int = STEPS,
@@ -87,12 +93,10 @@ def exported(
             f"cell must be a derive.Cell, not {kind_text(cell)}", hint="derive.cells.lstm()"
         )
     steps = to_count(steps, "steps", 1, 1000)
-    if dtype not in DTYPES:
-        raise ArgumentError(
-            f"no cell for a microcontroller is in {dtype!r}", facts=(f"known: {', '.join(DTYPES)}",)
-        )
-    if dtype == "float32" and (data is not None or ranges):
-        raise ArgumentError("data and ranges are for fixed point", hint='dtype="q15"')
+    numbers = _numbers(dtype, activations)
+    if numbers != "q15" and (data is not None or ranges):
+        hint = 'dtype="q15"' if dtype == "float32" else 'activations="q15"'
+        raise ArgumentError("data and ranges are for fixed point", hint=hint)
     if isinstance(params, (str, os.PathLike)):
         from derive.weights.any_system import load_any
 
@@ -110,24 +114,46 @@ def exported(
             hint=" ".join(f"--{dim} 16" for dim in missing),
         )
     name, schedule = cell.name, pipeline.schedule(cell)
-    fixed = None
-    if dtype == "q15":
-        fixed = of_given(cell, fitting, data=data, ranges=ranges)
-        texts = fixed_files(cell, schedule, fixed.scaled)
+    stored: Quantized | InInt8 | None = None
+    if numbers == "q15":
+        stored = of_given(cell, fitting, data=data, ranges=ranges, int8=dtype == "int8")
+        texts = fixed_files(cell, schedule, stored.scaled)
+        example = _example_of_fixed(cell, fitting, stored, steps, data)
+    elif dtype == "int8":
+        stored = weights_of_given(cell, fitting)
+        texts = int8_files(cell, schedule, stored)
+        example = _example_in_int8(cell, fitting, stored, steps)
     else:
         texts = mcu_files(cell, schedule, fitting.sizes)
-    files = {path.removeprefix("mcu/"): text for path, text in texts.items()}
-    files[f"{name}_params.h"] = render(cell, fitting, fixed)
-    if fixed is None:
         example = _example(cell, fitting, steps)
-    else:
-        example = _example_of_fixed(cell, fitting, fixed, steps, data)
-    files["main.c"] = main_file(cell, fitting, example, fixed)
+    files = {path.removeprefix("mcu/"): text for path, text in texts.items()}
+    files[f"{name}_params.h"] = render(cell, fitting, stored)
+    files["main.c"] = main_file(cell, fitting, example, stored)
     if len(files) < 5:
         raise ArgumentError(
             f"a cell called {name} would share a file with what runs it", hint=f"cell {name}_cell"
         )
     return files
+
+
+def _numbers(dtype: str, activations: str | None) -> str:
+    """What activations are in."""
+    if dtype not in DTYPES:
+        raise ArgumentError(
+            f"no cell for a microcontroller is in {dtype!r}", facts=(f"known: {', '.join(DTYPES)}",)
+        )
+    if activations is None:
+        return "q15" if dtype == "q15" else "float32"
+    if activations not in ACTIVATIONS:
+        raise ArgumentError(
+            f"no activations are in {activations!r}", facts=(f"known: {', '.join(ACTIVATIONS)}",)
+        )
+    if dtype not in ("int8", activations):
+        raise ArgumentError(
+            f"activations in {activations} go with weights in {activations} or int8, not {dtype}",
+            hint=f'dtype="{activations}"',
+        )
+    return activations
 
 
 def _drawn(cell: Cell, params: Given, steps: int) -> Arrays:
@@ -157,6 +183,16 @@ def _example_of_fixed(
     once = once_parts(cell)
     given_ = {n: a[0, 0] if n in once else a[:, 0] for n, a in inputs.items()}
     return Example(steps, given_, {key: array[:, 0] for key, array in outputs.items()})
+
+
+def _example_in_int8(cell: Cell, params: Given, stored: InInt8, steps: int) -> Example:
+    """Inputs that are drawn, and the outputs in float64 with the weights of the device."""
+    x = _drawn(cell, params, steps)
+    inputs, states = by_parts(cell, params, x or np.zeros((steps, 1, 0)))
+    outputs, _ = stored.run(inputs, states, steps)
+    once = once_parts(cell)
+    given_ = {n: (a[0, 0] if n in once else a[:, 0]).astype(np.float32) for n, a in inputs.items()}
+    return Example(steps, given_, {n: a[:, 0].astype(np.float32) for n, a in outputs.items()})
 
 
 def _example(cell: Cell, params: Given, steps: int) -> Example:

@@ -16,6 +16,8 @@ from derive.build.templates import environment
 from derive.cell import Cell
 from derive.emit.mcu.fixed.files import names_of as names_of_fixed
 from derive.emit.mcu.fixed.quantized import Quantized
+from derive.emit.mcu.int8 import InInt8
+from derive.emit.mcu.int8_files import names_of_int8
 from derive.emit.mcu.lines import loops
 from derive.emit.mcu.names import Names, names_of
 from derive.emit.mcu.passes import stacked
@@ -37,10 +39,13 @@ class Example:
     outputs: Arrays
 
 
-def main_file(cell: Cell, params: Given, example: Example, fixed: Quantized | None = None) -> str:
-    """fixed: the cell in fixed point; its integers are compared exactly."""
+def main_file(
+    cell: Cell, params: Given, example: Example, stored: Quantized | InInt8 | None = None
+) -> str:
+    """stored: the cell as a device for inference has it; integers are compared exactly."""
     schedule = pipeline.schedule(cell)
-    names = names_of(cell.name, schedule) if fixed is None else names_of_fixed(cell, fixed.scaled)
+    fixed = stored if isinstance(stored, Quantized) else None
+    names = _names(cell, stored)
     real = "float" if fixed is None else "int16_t"
     notes = [] if fixed is None else [
         "An integer n of an array with b bits has the value n / 2^b. Bits here:",
@@ -88,9 +93,17 @@ def main_file(cell: Cell, params: Given, example: Example, fixed: Quantized | No
         "locals": locals_,
         "call": _folded(call, 8),
         "compares": compares,
-        "starts": _starts(cell, names, state, fixed),
+        "starts": _starts(cell, names, state, stored),
     }
     return environment().get_template("mcu/main.c.j2").render(context)
+
+
+def _names(cell: Cell, stored: Quantized | InInt8 | None) -> Names:
+    if stored is None:
+        return names_of(cell.name, pipeline.schedule(cell))
+    if isinstance(stored, InInt8):
+        return names_of_int8(cell, stored)
+    return names_of_fixed(cell, stored.scaled)
 
 
 def _constant(head: str, array: Array) -> list[str]:
@@ -109,7 +122,7 @@ def _folded(text: str, indent: int) -> list[str]:
     return lines
 
 
-def _starts(cell: Cell, names: Names, state: str, fixed: Quantized | None) -> list[str]:
+def _starts(cell: Cell, names: Names, state: str, stored: Quantized | InInt8 | None) -> list[str]:
     """States that start from a parameter, part by part."""
     wholes = cell.checked.wholes
     found: list[str] = []
@@ -117,8 +130,8 @@ def _starts(cell: Cell, names: Names, state: str, fixed: Quantized | None) -> li
         targets = [part for part, *_ in wholes.get(own, ((own,),))]
         sources = [part for part, *_ in wholes.get(param, ((param,),))]
         for to, by in zip(targets, sources, strict=True):
-            if fixed is not None:
-                found += _integers(f"{state}.{names.states[to]}", fixed.start(by, to))
+            if stored is not None:
+                found += _assigned(f"{state}.{names.states[to]}", stored.start(by, to))
                 continue
             shape = names.shapes[to]
             letters = ("i", "j", "k")[3 - len(shape) :]
@@ -135,10 +148,11 @@ def _starts(cell: Cell, names: Names, state: str, fixed: Quantized | None) -> li
     return found
 
 
-def _integers(target: str, values: Array) -> list[str]:
-    """Assignments of integers, element by element."""
+def _assigned(target: str, values: Array) -> list[str]:
+    """Assignments, element by element."""
+    texts = numbers(values)
     return [
-        f"{target}{''.join(f'[{k}]' for k in index)} = {values[index]};"
+        f"{target}{''.join(f'[{k}]' for k in index)} = {texts[index]};"
         for index in np.ndindex(values.shape)
     ]
 

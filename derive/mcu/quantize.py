@@ -1,7 +1,7 @@
-"""A trained cell in fixed point, from what users hold: whole arrays, data, ranges.
+"""A trained cell in fixed point, or in int8, from what users hold: whole arrays, data, ranges.
 
-In: a Cell, parameters, what is known of inputs and states.  Out: `Quantized`, by parts.
-Not here: the numbers (emit/mcu/fixed), files (export.py).
+In: a Cell, parameters, what is known of inputs and states.  Out: `Quantized`, `InInt8`, by parts.
+Not here: the numbers (emit/mcu/fixed, emit/mcu/int8.py), files (export.py).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from derive import pipeline
 from derive.cell import Cell
 from derive.emit.mcu.fixed.quantized import Quantized, quantized
+from derive.emit.mcu.int8 import InInt8, int8_of
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel.arguments import Arguments
 from derive.kernel.convert import closest, kind_text, shape_text
@@ -22,16 +23,21 @@ from derive.kernel.signature import Arrays, Sizes
 from derive.mcu.params_header import Given, given
 from derive.symbolic.interval import Interval
 
+#: Weights of a cell whose activations are in fixed point.
+FIXED = ("q15", "int8")
+
 
 def quantize(
     cell: Cell,
     params: Mapping[str, Any],
     *,
+    dtype: str = "q15",
     data: Any = None,
     ranges: Mapping[str, Any] | None = None,
     sizes: Mapping[str, int] | None = None,
 ) -> Quantized:
     """The cell with int16 weights and activations, int32 sums, and a power of two for each array.
+    dtype: "int8" for matrices in int8 with a scale for each row, "q15" for all in int16.
 
     params: {name: array}.  data: inputs [T, B, width] as the device will see them, or {input name:
     array}: sequences that start from zeros, or the learned start.  ranges: {input or state: the
@@ -41,11 +47,31 @@ def quantize(
     An array's bits follow from `ranges`, from what intervals prove, the parameters being known, and
     from `data`, in this order. ArgumentError: an input or a state has no bound by any of these.
     """
-    return of_given(cell, given(cell, params, sizes), data=data, ranges=ranges)
+    if dtype not in FIXED:
+        raise ArgumentError(
+            f"no weights in fixed point are in {dtype!r}", facts=(f"known: {', '.join(FIXED)}",)
+        )
+    fitting = given(cell, params, sizes)
+    return of_given(cell, fitting, data=data, ranges=ranges, int8=dtype == "int8")
+
+
+def quantize_weights(
+    cell: Cell, params: Mapping[str, Any], *, sizes: Mapping[str, int] | None = None
+) -> InInt8:
+    """The cell with matrices in int8 and a scale for each row; all else in float32.
+
+    params: {name: array}.  sizes: {dimension: length} that parameters do not tell. A matrix that
+    anything but products reads stays in float32, and so do rows of fewer than 3.
+    """
+    return weights_of_given(cell, given(cell, params, sizes))
+
+
+def weights_of_given(cell: Cell, params: Given) -> InInt8:
+    return int8_of(cell, params.parts, params.sizes)
 
 
 def of_given(
-    cell: Cell, params: Given, *, data: Any, ranges: Mapping[str, Any] | None
+    cell: Cell, params: Given, *, data: Any, ranges: Mapping[str, Any] | None, int8: bool = False
 ) -> Quantized:
     known = _ranges(cell, ranges or {})
     inputs: Arrays | None = None
@@ -64,7 +90,9 @@ def of_given(
                     f"the data of {name} has an element that is no finite number",
                     hint="data without it: numpy.nan_to_num(x)",
                 )
-    return quantized(cell, params.parts, params.sizes, ranges=known, data=inputs, states=states)
+    return quantized(
+        cell, params.parts, params.sizes, ranges=known, data=inputs, states=states, int8=int8
+    )
 
 
 def by_parts(cell: Cell, params: Given, x: Any) -> tuple[Arrays, Arrays]:

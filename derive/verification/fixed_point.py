@@ -1,16 +1,21 @@
-"""A cell in fixed point: its operations, its integers, its C.
+"""A cell in fixed point, and with weights in int8: its operations, its integers, its C.
 
 In: a Cell, a point.  Out: rows.
-Not here: powers of two and integers (emit/mcu/fixed).
+Not here: powers of two and integers (emit/mcu/fixed), whole numbers of weights (emit/mcu/int8.py).
 
 Three links, from the equations to the device: the step of single operations computes in float64
 what the cell's step computes; each operation in integers is that operation up to rounding, given
 the same operands; and the C computes the integers, bit for bit, at the point and far off it.
+
+With weights in int8 there is one before them: a weight is off by at most half the scale of its
+row. With activations in float the C computes what the interpreter does with those weights, up to
+the running error bound of float32.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,43 +38,119 @@ from derive.emit.mcu.fixed.integers import Integers
 from derive.emit.mcu.fixed.order import Floats
 from derive.emit.mcu.fixed.quantized import Quantized, quantized
 from derive.emit.mcu.fixed.scales import HIGHEST, LOWEST
+from derive.emit.mcu.int8 import MOST, InInt8, dequantized, int8_of, spread_scale
+from derive.emit.mcu.int8_files import int8_files
+from derive.emit.mcu.known import Known
 from derive.emit.mcu.nests import Nest
 from derive.errors import BuildError, DeriveError
-from derive.kernel.mcu_fixed import FixedLibrary, Layout
+from derive.kernel.mcu_backend import FLAGS
+from derive.kernel.mcu_step import Layout, StepLibrary
+from derive.kernel.signature import Array as Values
 from derive.program.interpret import align, interpret
-from derive.verification.reference import Point
-from derive.verification.report import BUILD, Row
+from derive.verification.reference import Point, run
+from derive.verification.report import BUILD, Row, compared
+from derive.verification.rounding import BOUNDED
+from derive.verification.truth import OF_FORWARD, ROUNDOFF
 
-WHERE = "mcu q15"
+WHERE, IN_INT8, BOTH = "mcu q15", "mcu int8", "mcu int8 q15"
 #: float64 in another order of additions, of the largest number in a step.
 _ROUNDING = 1e-9
+#: A weight in the middle of two whole numbers, and the rounding of float64.
+_HALF = 1 + 1e-9
 #: Steps from random integers of any size.
 _FAR = 4
 
 
 def check_fixed(cell: Cell, point: Point, seed: int) -> list[Row]:
-    try:
-        own = quantized(
-            cell, point.params, point.sizes, ranges={}, data=point.inputs or None,
-            states=point.states,
-        )  # fmt: skip
-        rows = [_operations(own, point), *_rounding(own, point)]
-        return [*rows, _bits(cell, own, point, seed)]
-    except BuildError as error:
-        return [Row(BUILD, WHERE, float("inf"), 0.0, False, str(error))]
-    except DeriveError as error:
-        return [Row("fixed point", WHERE, float("inf"), 0.0, False, str(error))]
+    """Rows of fixed point, of weights in int8, and of both."""
+    rows: list[Row] = []
+    for where, check in (
+        (WHERE, lambda: _fixed(cell, point, seed, WHERE, int8=False)),
+        (IN_INT8, lambda: _in_int8(cell, point)),
+        (BOTH, lambda: _fixed(cell, point, seed, BOTH, int8=True)),
+    ):
+        try:
+            rows += check()
+        except BuildError as error:
+            rows.append(Row(BUILD, where, float("inf"), 0.0, False, str(error)))
+        except DeriveError as error:
+            rows.append(Row("fixed point", where, float("inf"), 0.0, False, str(error)))
+    return rows
 
 
-def _operations(own: Quantized, point: Point) -> Row:
-    """In float64, against the interpreter."""
-    order, step = own.order, own.cell.step
+def _fixed(cell: Cell, point: Point, seed: int, where: str, *, int8: bool) -> list[Row]:
+    own = quantized(
+        cell, point.params, point.sizes, ranges={}, data=point.inputs or None,
+        states=point.states, int8=int8,
+    )  # fmt: skip
+    rows = [_weights(own.plain, own.own, where)] if int8 else []
+    rows += [_operations(own, point, where), *_rounding(own, point, where)]
+    return [*rows, _bits(cell, own, point, seed, where)]
+
+
+# --- weights in int8 ------------------------------------------------------------------------------
+
+
+def _in_int8(cell: Cell, point: Point) -> list[Row]:
+    own = int8_of(cell, point.params, point.sizes)
+    return [_weights(own.plain, own.own, IN_INT8), *_steps(cell, own, point)]
+
+
+def _weights(plain: Known, own: Known, where: str) -> Row:
+    """In units of half the scale of a row."""
+    worst = 0.0
+    for name in own.scales:
+        whole, given = own.params[name], plain.params[name]
+        if not np.all((abs(whole) <= MOST) & (whole == np.rint(whole))):
+            return Row("weights", f"{where} {name}", float("inf"), _HALF, False, "-127 to 127")
+        half = spread_scale(own, name) / 2
+        off = abs(2 * half * whole - given)
+        ratio = off / np.where(half > 0, half, 1e-300)
+        worst = max(worst, float(ratio.max(initial=0.0)))
+    bound = "weights in int8 against those given, in units of half the scale of their row"
+    return Row("weights", where, worst, _HALF, worst <= _HALF, bound)
+
+
+def _steps(cell: Cell, own: InInt8, point: Point) -> list[Row]:
+    """The C, with weights in int8 and activations in float32, against the interpreter."""
+    step = own.own.step
+    library = _library(cell, own.own, np.float32, int8_files(cell, pipeline.schedule(cell), own))
+    with np.errstate(all="ignore"):
+        here = replace(point, params=own.own.params, lengths=None, reverse=False)
+        wanted, bounded = run(step, here), run(step, here, BOUNDED)
+    states = {name: np.asarray(array, np.float32) for name, array in point.states.items()}
+    outputs: dict[str, list[Values]] = {key: [] for key in cell.output_keys}
+    for t in range(point.steps):
+        inputs = {n: np.asarray(a[t], np.float32) for n, a in point.inputs.items()}
+        found, states = library.step(own.arrays(), inputs, states)
+        for key, array in found.items():
+            outputs[key].append(array)
+    got = {n: np.stack(outputs[k]) for k, n in zip(cell.output_keys, step.outputs, strict=True)}
+    rows = []
+    for name, array, exact, of in (
+        *((n, a, wanted.outputs[n], bounded.outputs[n]) for n, a in got.items()),
+        *((n, a, wanted.states[n], bounded.states[n]) for n, a in states.items()),
+    ):
+        label = f"{IN_INT8}: {name}"
+        unit = ROUNDOFF["float32"]
+        rows.append(compared("steps", label, array, exact, of.error, unit, OF_FORWARD))
+    return rows
+
+
+# --- fixed point ----------------------------------------------------------------------------------
+
+
+def _operations(own: Quantized, point: Point, where: str) -> Row:
+    """In float64, against the interpreter, with the same weights."""
+    order, step, params = own.order, own.cell.step, point.params
+    if own.own.scales:
+        step, params = own.plain.step, {**own.plain.params, **dequantized(own.own)}
     states: Mapping[str, Any] = point.states
     worst = 0.0
     for t in range(point.steps):
         inputs = {name: array[t] for name, array in point.inputs.items()}
         values = Floats(order).step(inputs, states)
-        given = {**point.params, **inputs, **states}
+        given = {**params, **inputs, **states}
         wanted = interpret(step.program, given, rows=point.rows, sizes=point.sizes)
         finite = [float(np.max(abs(a[np.isfinite(a)]), initial=1.0)) for a in wanted.values()]
         for name in (*step.next_states, *step.outputs):
@@ -77,10 +158,10 @@ def _operations(own: Quantized, point: Point) -> Row:
             worst = max(worst, float(np.nanmax(off, initial=0.0)) / max(finite))
         states = {s: wanted[n] for s, n in zip(step.states, step.next_states, strict=True)}
     bound = "single operations in float64 against the interpreter, of the largest number of a step"
-    return Row("operations", WHERE, worst, _ROUNDING, worst <= _ROUNDING, bound)
+    return Row("operations", where, worst, _ROUNDING, worst <= _ROUNDING, bound)
 
 
-def _rounding(own: Quantized, point: Point) -> list[Row]:
+def _rounding(own: Quantized, point: Point, where: str) -> list[Row]:
     """Each operation in integers against the same in float64 on the integers' values."""
     floats, integers = Floats(own.order), Integers(own.scaled)
     states = own.to_integers(point.states)
@@ -104,7 +185,7 @@ def _rounding(own: Quantized, point: Point) -> list[Row]:
     name = max(worst, key=lambda n: worst[n]) if worst else ""
     bound = "each operation in integers, in units of what its roundings may be"
     ratio = worst.get(name, 0.0)
-    return [Row("rounding", f"{WHERE} {name}".strip(), ratio, 1.0, ratio <= 1.0, bound)]
+    return [Row("rounding", f"{where} {name}".strip(), ratio, 1.0, ratio <= 1.0, bound)]
 
 
 def _aligned(own: Quantized, name: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -153,32 +234,38 @@ def _room(own: Quantized, operation: Operation, values: Mapping[str, Any]) -> An
 
 def _of_part(part: Part) -> float:
     """Of one summand, in units of the sum: what is dropped, and a factor of 15 bits."""
-    rounded = abs(part.factor) >= 1 << 14 and part.factor & (part.factor - 1) != 0
     largest = (abs(part.factor) << 15) * 2.0**-part.drop
-    return 0.5 * (part.drop > 0) + rounded * largest * 2.0**-15
+    return 0.5 * (part.drop > 0) + largest * min(part.off, 2.0**-15)
 
 
-def library_of(cell: Cell, own: Quantized, flags: tuple[str, ...] | None = None) -> FixedLibrary:
+def library_of(cell: Cell, own: Quantized, flags: tuple[str, ...] | None = None) -> StepLibrary:
     """The C of a cell in fixed point, built here."""
-    step, table = own.order.single.step, own.order.table
-    sizes = own.order.single.sizes
+    files = fixed_files(cell, pipeline.schedule(cell), own.scaled)
+    return _library(cell, own.own, np.int16, files, flags)
+
+
+def _library(
+    cell: Cell, own: Known, real: type[np.generic], files: Mapping[str, str],
+    flags: tuple[str, ...] | None = None,
+) -> StepLibrary:  # fmt: skip
+    step, table = own.step, own.step.program.table()
 
     def lengths(name: str) -> tuple[int, ...]:
-        return tuple(sizes[d] if isinstance(d, str) else d for d in table[name].shape)
+        return tuple(own.sizes[d] if isinstance(d, str) else d for d in table[name].shape)
 
-    keys = zip(cell.output_keys, step.outputs, strict=True)
     layout = Layout(
         cell.name,
         {name: table[name].shape for name in step.params},
         {name: lengths(name) for name in step.inputs},
         {name: lengths(name) for name in step.states},
-        {key: lengths(own.order.renamed[array]) for key, array in keys},
+        {k: lengths(name) for k, name in zip(cell.output_keys, step.outputs, strict=True)},
+        real,
+        own.scales,
     )
-    files = fixed_files(cell, pipeline.schedule(cell), own.scaled)
-    return FixedLibrary(files, layout) if flags is None else FixedLibrary(files, layout, flags)
+    return StepLibrary(files, layout, flags or FLAGS)
 
 
-def _bits(cell: Cell, own: Quantized, point: Point, seed: int) -> Row:
+def _bits(cell: Cell, own: Quantized, point: Point, seed: int, where: str) -> Row:
     """Integers that differ between the C and the interpreter."""
     library = library_of(cell, own)
     random = np.random.default_rng((seed, 31))
@@ -201,4 +288,4 @@ def _bits(cell: Cell, own: Quantized, point: Point, seed: int) -> Row:
             different += sum(int(np.count_nonzero(got[n] != a)) for n, a in these.items())
         states = after
     bound = "integers of C and of the interpreter, at the point and at integers of any size"
-    return Row("same integers", WHERE, float(different), 0.0, different == 0, bound)
+    return Row("same integers", where, float(different), 0.0, different == 0, bound)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from derive.build.templates import environment
 from derive.cell import Cell
-from derive.emit.banner import banner
+from derive.emit.banner import Banner, banner
 from derive.emit.equation_lines import gradient_lines
 from derive.emit.mcu.lines import Element, element_of, indented, loops
 from derive.emit.mcu.names import Names, names_of
@@ -35,9 +36,12 @@ _WINDOW = 16
 
 @dataclass(frozen=True, slots=True)
 class FieldView:
+    """real: the type of its elements, where it is not that of the others."""
+
     name: str
     brackets: str
     note: str = ""
+    real: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +57,7 @@ def mcu_files(
     cell: Cell, schedule: Schedule, sizes: Mapping[str, int] | None = None
 ) -> dict[str, str]:
     """sizes: of dimensions, which the header then has where a program defines no others."""
-    if f"mcu/{cell.name}.h" == HEADER:
-        raise CellError(
-            f"a cell called {cell.name} would overwrite the header that all cells share",
-            hint=f"cell {cell.name}_cell",
-        )
+    _refuse_name(cell, HEADER)
     text = banner(cell, schedule)
     names = names_of(cell.name, schedule)
     passes = Passes(schedule, names, text.notes, gradient_lines(cell, schedule))
@@ -97,6 +97,51 @@ def mcu_files(
     }
 
 
+def inference_files(
+    cell: Cell, text: Banner, names: Names, step: Step, body: Lines, *, real: str, title: str,
+    sizes: Mapping[str, int], header: tuple[str, str], **more: Any,
+) -> dict[str, str]:  # fmt: skip
+    """The files of a step alone. body: its lines.  header: that cells share, and its text."""
+    _refuse_name(cell, header[0])
+    templates = environment()
+    context: dict[str, Any] = {
+        "cell": cell.name,
+        "title": f"{cell.name}: a recurrent cell for a microcontroller, {title}.",
+        "doc": text.doc,
+        "equations": text.equations,
+        "schedule_lines": (),
+        "digest": text.digest,
+        "m": names.macros,
+        "own": names.own,
+        "sizes": default_sizes(names, sizes),
+        "largest": LARGEST,
+        "real": real,
+        "train": False,
+        "window_note": "",
+        "shared": header[0].removeprefix("mcu/"),
+        "options": "",
+        "scales": (),
+        "tables": (),
+        "params": params_fields(names),
+        "states": state_fields(names, step),
+        "step": function(step_head(names, step, real), body),
+        **more,
+    }
+    return {
+        header[0]: header[1],
+        f"mcu/{cell.name}.h": templates.get_template("mcu/cell.h.j2").render(context),
+        f"mcu/{cell.name}.c": templates.get_template("mcu/cell.c.j2").render(context),
+    }
+
+
+def _refuse_name(cell: Cell, header: str) -> None:
+    if f"mcu/{cell.name}.h" == header:
+        raise CellError(
+            f"a cell called {cell.name} would overwrite the header that all cells share",
+            hint=f"cell {cell.name}_cell",
+        )
+
+
 def default_sizes(names: Names, sizes: Mapping[str, int] | None) -> list[tuple[str, int]]:
     """(macro, length) of each dimension."""
     known = {**_DEFAULTS, **(sizes or {})}
@@ -110,7 +155,8 @@ def params_fields(names: Names) -> list[FieldView]:
     found = []
     for member, text in names.members:
         note = "" if member.axis is None else f"of {', '.join(member.params)}"
-        found.append(FieldView(text, names.brackets(member.axes), note))
+        real = "int8_t" if member.narrow else ""
+        found.append(FieldView(text, names.brackets(member.axes), note, real))
     return found
 
 

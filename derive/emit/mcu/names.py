@@ -6,7 +6,7 @@ Not here: where arrays lie (passes.py), the structures themselves (kernel/mcu_la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from derive.emit.c.syntax import c_names
@@ -75,9 +75,10 @@ def names_of(cell: str, schedule: Schedule) -> Names:
 
 
 def names_in(
-    cell: str, step: Step, keys: Sequence[str], shapes: Mapping[str, tuple[Dim, ...]]
-) -> Names:
-    """shapes: of all arrays that functions have."""
+    cell: str, step: Step, keys: Sequence[str], shapes: Mapping[str, tuple[Dim, ...]],
+    narrow: Collection[str] = (),
+) -> Names:  # fmt: skip
+    """shapes: of all arrays that functions have.  narrow: parameters in int8."""
     dims = dict.fromkeys(d for shape in shapes.values() for d in shape if isinstance(d, str))
     of_dims = macros(cell, dims)
     plain = _in_c(dict.fromkeys((*step.inputs, *keys, *shapes)))
@@ -99,7 +100,7 @@ def names_in(
         total=namer("sum"),
         dims=of_dims.dims,
     )
-    found = members({name: shapes[name] for name in step.params})
+    found = members({name: shapes[name] for name in step.params}, narrow)
     in_c = _in_c([member.name for member in found])
     return Names(
         cell=cell,

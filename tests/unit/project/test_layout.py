@@ -77,7 +77,7 @@ HOMES = {
         "derive.kernel.argument_words",
         "derive.kernel.c_backend",
         "derive.kernel.mcu_backend",
-        "derive.kernel.mcu_fixed",
+        "derive.kernel.mcu_step",
         "derive.kernel.pool",
         "derive.machine",
         "derive.torch.threads",

@@ -12,20 +12,22 @@ from derive.build.templates import environment
 from derive.cell import Cell
 from derive.emit.banner import banner
 from derive.emit.c.syntax import listed
-from derive.emit.mcu.files import default_sizes, function, params_fields, state_fields, step_head
-from derive.emit.mcu.fixed.forms import (
-    Lookup,
-)
+from derive.emit.mcu.files import inference_files
+from derive.emit.mcu.fixed.forms import Lookup
 from derive.emit.mcu.fixed.scales import Scaled
 from derive.emit.mcu.fixed.writer import FixedNumbers
 from derive.emit.mcu.lines import Place, element_of
 from derive.emit.mcu.names import Names, names_in
 from derive.emit.mcu.passes import param_elements, step_lines
-from derive.errors import CellError
-from derive.kernel.mcu_layout import LARGEST
 from derive.schedule import Schedule
 
 HEADER = "mcu/derive_mcu_q15.h"
+
+#: Without, and with matrices in int8.
+WORDS = (
+    "int16 with a power of two for each array",
+    "int8 for matrices with a scale a row, int16 with a power of two for each other array",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +40,11 @@ class TableView:
 def names_of(cell: Cell, scaled: Scaled) -> Names:
     order = scaled.order
     shapes = {name: array.shape for name, array in order.table.items()}
-    return names_in(cell.name, order.single.step, cell.output_keys, shapes)
+    narrow = order.single.scales
+    return names_in(cell.name, order.single.step, cell.output_keys, shapes, narrow)
 
 
 def fixed_files(cell: Cell, schedule: Schedule, scaled: Scaled) -> dict[str, str]:
-    if f"mcu/{cell.name}.h" == HEADER:
-        raise CellError(
-            f"a cell called {cell.name} would overwrite the header that all cells share",
-            hint=f"cell {cell.name}_cell",
-        )
     order, step = scaled.order, scaled.order.single.step
     text = banner(cell, schedule)
     names = names_of(cell, scaled)
@@ -54,36 +52,17 @@ def fixed_files(cell: Cell, schedule: Schedule, scaled: Scaled) -> dict[str, str
     given = {n: Place(e) for n, e in param_elements(names, names.own["p"]).items()}
     given |= {name: Place(element_of(text)) for name, text in names.inputs.items()}
     body = step_lines(step, cell.output_keys, names, text.notes, given, numbers)
-    known = {**order.single.sizes}
-    context = {
-        "cell": cell.name,
-        "title": f"{cell.name}: a recurrent cell for a microcontroller, in fixed point.",
-        "doc": text.doc,
-        "equations": text.equations,
-        "schedule_lines": (),
-        "digest": text.digest,
-        "m": names.macros,
-        "own": names.own,
-        "sizes": default_sizes(names, known),
-        "largest": LARGEST,
-        "real": "int16_t",
-        "train": False,
-        "window_note": "",
-        "shared": HEADER.removeprefix("mcu/"),
-        "options": "",
-        "scale_lines": scale_lines(scaled),
-        "scales": scales(cell, scaled, names),
-        "tables": [_table(name, found, scaled) for name, found in numbers.tables.values()],
-        "params": params_fields(names),
-        "states": state_fields(names, step),
-        "step": function(step_head(names, step, "int16_t"), body),
-    }
-    templates = environment()
-    return {
-        HEADER: templates.get_template("mcu/derive_mcu_q15.h.j2").render(),
-        f"mcu/{cell.name}.h": templates.get_template("mcu/cell.h.j2").render(context),
-        f"mcu/{cell.name}.c": templates.get_template("mcu/cell.c.j2").render(context),
-    }
+    shared = environment().get_template("mcu/derive_mcu_q15.h.j2").render()
+    return inference_files(
+        cell, text, names, step, body,
+        real="int16_t",
+        title="in fixed point",
+        sizes=order.single.sizes,
+        header=(HEADER, shared),
+        scale_lines=scale_lines(scaled),
+        scales=scales(cell, scaled, names),
+        tables=[_table(name, found, scaled) for name, found in numbers.tables.values()],
+    )  # fmt: skip
 
 
 def scales(cell: Cell, scaled: Scaled, names: Names) -> list[tuple[str, int]]:
@@ -110,7 +89,7 @@ def scale_lines(scaled: Scaled) -> list[str]:
         )
         for row in rows
     ]
-    return ["int16 with a power of two for each array, sums in int32:", *lines]
+    return [f"{WORDS[bool(scaled.order.single.scales)]}, sums in int32:", *lines]
 
 
 def _table(name: str, found: Lookup, scaled: Scaled) -> TableView:

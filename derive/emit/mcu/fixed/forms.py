@@ -14,11 +14,12 @@ from derive.emit.mcu.nests import Term
 @dataclass(frozen=True, slots=True)
 class Part:
     """An integer in a sum: (the product of the arrays, or 1) * factor, then dropping `drop` bits
-    with rounding."""
+    with rounding.  off: of the factor, which has 15 bits, relative to the number it stands for."""
 
     names: tuple[str, ...]
     factor: int
     drop: int = 0
+    off: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

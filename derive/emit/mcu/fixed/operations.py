@@ -1,6 +1,6 @@
 """A step with known parameters -> equations of one operation each.
 
-In: a Step, its parameters, lengths of dimensions.  Out: `Single`: a Step, and its parameters.
+In: a Step, its parameters, lengths of dimensions.  Out: `Known`: a Step, and its parameters.
 Not here: scales (scales.py), order (order.py).
 
 Integers have a scale after each operation, so each has a name. A right-hand side is
@@ -12,20 +12,19 @@ Integers have a scale after each operation, so each has a name. A right-hand sid
 | a choice                 | where(a < b, u, v)            |
 | a quotient               | u / v                         |
 
-What depends on parameters alone is computed here and becomes a parameter.
+What depends on parameters alone is computed beforehand and becomes a parameter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
 import sympy
 
+from derive.emit.mcu.known import Known, known
 from derive.kernel.signature import Array as Values
-from derive.program import Array, Map, Namer, Program, Step, check, prune
-from derive.program.interpret import interpret
+from derive.program import Array, Map, Namer, Program, Step
 from derive.program.program import Equation, Places, names_in
 from derive.symbolic import functions
 from derive.symbolic.functions import Expr
@@ -34,46 +33,9 @@ _COMPARISONS = ("less", "less_equal", "equal", "not_equal")
 _CHOICES = ("maximum", "minimum", "clip", "where")
 
 
-@dataclass(frozen=True, slots=True)
-class Single:
-    """params: of the step, in float64."""
-
-    step: Step
-    params: Mapping[str, Values]
-    sizes: Mapping[str, int]
-
-
-def single(step: Step, params: Mapping[str, Values], sizes: Mapping[str, int]) -> Single:
+def single(step: Step, params: Mapping[str, Values], sizes: Mapping[str, int]) -> Known:
     """params: {name: array} of the step's parts; sizes: of all dimensions."""
-    program = _Splitter(step.program, sizes).program()
-    table = program.table()
-    shared = [n for n in table if not table[n].per_row]
-    own = {name: np.asarray(params[name], np.float64) for name in step.params}
-    known = own | _known(program, own, shared, sizes)
-    per_row = [e for e in program.equations if table[e.out].per_row]
-    wanted = (*step.next_states, *step.outputs)
-    # A result that all rows share is copied for each row.
-    used = {name for e in per_row for name in e.operands} | set(wanted)
-    kept = [name for name in table if name in known and name in used]
-    inputs = (*kept, *step.inputs, *step.states)
-    names = {*inputs, *(e.out for e in per_row)}
-    arrays = tuple(array for array in program.arrays if array.name in names)
-    made = Program(arrays, inputs, tuple(per_row), tuple(dict.fromkeys(wanted)))
-    found = replace(step, program=check(prune(made)), params=tuple(kept))
-    return Single(found, {name: known[name] for name in kept}, dict(sizes))
-
-
-def _known(
-    program: Program, params: Mapping[str, Values], shared: list[str], sizes: Mapping[str, int]
-) -> dict[str, Values]:
-    """The values of all arrays that all rows share."""
-    inputs = tuple(name for name in program.inputs if name in params)
-    equations = tuple(e for e in program.equations if e.out in set(shared))
-    arrays = tuple(a for a in program.arrays if a.name in {*inputs, *(e.out for e in equations)})
-    part = Program(arrays, inputs, equations, tuple(e.out for e in equations))
-    with np.errstate(all="ignore"):
-        values = interpret(part, params, rows=1, sizes=sizes)
-    return {name: np.asarray(values[name], np.float64) for name in shared if name in values}
+    return known(step, _Splitter(step.program, sizes).program(), params, sizes)
 
 
 class _Splitter:

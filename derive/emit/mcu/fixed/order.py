@@ -1,6 +1,6 @@
 """A Step of single operations -> its nests in order, and what they compute in float.
 
-In: a Single.  Out: `Ordered`; {array: values} of one step for some rows.
+In: a Known.  Out: `Ordered`; {array: values} of one step for some rows.
 Not here: integers (integers.py).
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from derive.emit.mcu.fixed.operations import Single
+from derive.emit.mcu.known import Known
 from derive.emit.mcu.nests import Gather, Item, Loose, Nests, Term, nests_of
 from derive.emit.mcu.passes import with_results
 from derive.kernel.signature import Array as Values
@@ -27,7 +27,7 @@ from derive.symbolic.evaluate import NUMPY
 class Ordered:
     """renamed: {result: its array in the plan}."""
 
-    single: Single
+    single: Known
     plan: Plan
     nests: Nests
     renamed: Mapping[str, str]
@@ -46,7 +46,7 @@ class Ordered:
         return list(zip(step.states, nexts, strict=True))
 
 
-def ordered(single: Single) -> Ordered:
+def ordered(single: Known) -> Ordered:
     step = single.step
     program, renamed = with_results(step.program, (*step.next_states, *step.outputs))
     nexts = [renamed[name] for name in step.next_states]

@@ -13,14 +13,14 @@ from fractions import Fraction
 import numpy as np
 
 from derive.cell import Cell
-from derive.emit.mcu.fixed.forms import (
-    Lookup,
-)
+from derive.emit.mcu.fixed.forms import Lookup
 from derive.emit.mcu.fixed.integers import Integers
 from derive.emit.mcu.fixed.operations import single
 from derive.emit.mcu.fixed.order import Floats, Ordered, ordered
 from derive.emit.mcu.fixed.ranges import bounds_of
-from derive.emit.mcu.fixed.scales import Scaled, scaled, to_integers
+from derive.emit.mcu.fixed.scales import Scaled, in_int16, scaled, to_integers
+from derive.emit.mcu.int8 import in_int8
+from derive.emit.mcu.known import Known
 from derive.kernel.signature import Array as Values
 from derive.kernel.signature import Arrays
 from derive.symbolic.interval import Interval
@@ -28,16 +28,23 @@ from derive.symbolic.interval import Interval
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """scaled: powers of two and integers.  starts: the parameters as they were given.
+    """scaled: powers of two and integers.  plain: the step in float.  starts: the parameters as
+    they were given.
     Arrays are by parts, times first, then rows."""
 
     cell: Cell
     scaled: Scaled
+    plain: Known
     starts: Mapping[str, Values]
 
     @property
     def order(self) -> Ordered:
         return self.scaled.order
+
+    @property
+    def own(self) -> Known:
+        """The step of the device, its parameters in float64."""
+        return self.order.single
 
     @property
     def bits(self) -> Mapping[str, int]:
@@ -106,10 +113,12 @@ def quantized(
     ranges: Mapping[str, Interval],
     data: Mapping[str, Values] | None,
     states: Mapping[str, Values],
+    int8: bool = False,
 ) -> Quantized:
     """params: by parts.  ranges: of inputs and states.  data: {input: [T, B, width]}.  states: that
-    the sequences of the data start from."""
-    order = ordered(single(cell.step, params, sizes))
+    the sequences of the data start from.  int8: of matrices, with a scale for each row."""
+    plain = single(cell.step, params, sizes)
+    order = ordered(in_int8(plain, in_int16) if int8 else plain)
     seen = _seen(order, data, states) if data is not None else {}
     starts = {
         state: Interval(Fraction(float(values.min())), Fraction(float(values.max())))
@@ -117,7 +126,7 @@ def quantized(
         if values.size
     }
     bounds = bounds_of(order, cell.step, ranges, seen, starts)
-    return Quantized(cell, scaled(order, bounds), dict(params))
+    return Quantized(cell, scaled(order, bounds), plain, dict(params))
 
 
 def _starts(cell: Cell, params: Mapping[str, Values]) -> dict[str, Values]:

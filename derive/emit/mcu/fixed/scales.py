@@ -73,6 +73,12 @@ def bits_for(size: float, *, reached: bool = False) -> int:
     return max(min(bits, _MOST_BITS), _LEAST_BITS)
 
 
+def in_int16(scales: Values) -> Values:
+    """What rows of int8 are multiplied by, as it is stored: no less."""
+    bits = bits_for(float(scales.max(initial=0.0)), reached=True)
+    return np.minimum(np.ceil(scales * 2.0**bits), HIGHEST) * 2.0**-bits
+
+
 def to_integers(values: Values | float, bits: int) -> Values:
     with np.errstate(all="ignore"):
         found = np.rint(np.asarray(values, np.float64) * 2.0**bits)
@@ -83,11 +89,12 @@ def to_integers(values: Values | float, bits: int) -> Values:
 class _Scaler:
     def __init__(self, order: Ordered, bounds: Mapping[str, Bound]) -> None:
         self.order, self.bounds, self.table = order, bounds, order.table
-        self.params = order.single.params
+        self.params, self.narrow = order.single.params, order.single.scales
         self.bits: dict[str, int] = {}
         for name, bound in bounds.items():
             size = abs(self.params[name]).max(initial=0) if name in self.params else bound.size
             self.bits[name] = bits_for(float(size), reached=name in self.params)
+        self.bits |= dict.fromkeys(self.narrow, 0)  # whole numbers
         self.operations: dict[str, Operation] = {}
 
     def found(self) -> Scaled:
@@ -104,7 +111,7 @@ class _Scaler:
             bits = self._bits_of_sum(terms, start, lower=True)
             for term in terms:
                 weight, other = self._weight(term)
-                if weight:
+                if weight and weight not in self.narrow:
                     self.bits[weight] = min(self.bits[weight], bits - other)
         for item in self.order.nests.items:
             if isinstance(item, Loose):
@@ -155,7 +162,9 @@ class _Scaler:
                 for n, _ in term.operands if n != weight
             }  # fmt: skip
             if weight:
-                own_bits = min(self.bits[weight], bits - other) if lower else self.bits[weight]
+                own_bits = self.bits[weight]
+                if lower and weight not in self.narrow:
+                    own_bits = min(own_bits, bits - other)
                 drop = own_bits + other - bits
                 ones[weight] = abs(to_integers(self.params[weight], own_bits))
             products = product(term, ones, self.table)
@@ -277,14 +286,14 @@ class _Scaler:
         whole = round(mantissa * (1 << 15))
         if abs(whole) > HIGHEST:
             whole, exponent = whole // 2, exponent + 1
-        drop = 15 - exponent - more
+        drop, off = 15 - exponent - more, abs(math.ldexp(whole, exponent - 15) / factor - 1)
         if drop > 30:
             return Part(names, 0)
         if drop < 0:
-            return Part(names, whole << -drop)
+            return Part(names, whole << -drop, 0, off)
         while drop and whole % 2 == 0:
             whole, drop = whole // 2, drop - 1
-        return Part(names, whole, drop)
+        return Part(names, whole, drop, off)
 
     def _operand(self, expr: Expr, bits: int) -> Part:
         if not expr.free_symbols:

@@ -5,8 +5,8 @@ parameters, and names of macros.
 Not here: text (emit/mcu), arrays (mcu_backend.py).
 
 Parameters of one shape whose names differ behind an underscore, such as W_i, W_f, W_g and W_o, lie
-in one member `W`, the rows of a unit together: W[H][4][I], and b[H][4] for b_i to b_o. Those in int8
-lie behind the others.
+in one member `W`, the rows of a unit together: W[H][4][I], and b[H][4] for b_i to b_o. Those in
+int8 lie behind the others.
 """
 
 from __future__ import annotations

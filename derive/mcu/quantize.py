@@ -76,8 +76,11 @@ def of_given(
     known = _ranges(cell, ranges or {})
     inputs: Arrays | None = None
     states: Arrays = {}
+    steps = 0
     if data is not None:
         inputs, states = by_parts(cell, params, data)
+        if not inputs:
+            steps = (*np.shape(data), 0)[0]
         for name, array in inputs.items():
             if 0 in array.shape[:2]:
                 raise ArgumentError(
@@ -91,8 +94,9 @@ def of_given(
                     hint="data without it: numpy.nan_to_num(x)",
                 )
     return quantized(
-        cell, params.parts, params.sizes, ranges=known, data=inputs, states=states, int8=int8
-    )
+        cell, params.parts, params.sizes, ranges=known, data=inputs, states=states, steps=steps,
+        int8=int8,
+    )  # fmt: skip
 
 
 def by_parts(cell: Cell, params: Given, x: Any) -> tuple[Arrays, Arrays]:

@@ -64,13 +64,12 @@ _FAR = 4
 def check_fixed(cell: Cell, point: Point, seed: int) -> list[Row]:
     """Rows of fixed point, of weights in int8, and of both."""
     rows: list[Row] = []
-    for where, check in (
-        (WHERE, lambda: _fixed(cell, point, seed, WHERE, int8=False)),
-        (IN_INT8, lambda: _in_int8(cell, point)),
-        (BOTH, lambda: _fixed(cell, point, seed, BOTH, int8=True)),
-    ):
+    for where in (WHERE, IN_INT8, BOTH):
         try:
-            rows += check()
+            if where == IN_INT8:
+                rows += _in_int8(cell, point)
+            else:
+                rows += _fixed(cell, point, seed, where, int8=where == BOTH)
         except BuildError as error:
             rows.append(Row(BUILD, where, float("inf"), 0.0, False, str(error)))
         except DeriveError as error:

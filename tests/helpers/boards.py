@@ -196,6 +196,28 @@ def on_board(
         return [int(word, 16) for word in words]
 
 
+def counted(
+    name: str, board: Board, main: str, files: Mapping[str, str], options: Sequence[str]
+) -> tuple[int, float]:
+    """main.c of an export on a board, without its printing: numbers that differ, and instructions
+    of all steps."""
+    head = "void board_print(const void *values, int count);\nuint32_t board_clock(void);\n"
+    main = main.replace("#include <stdio.h>\n", f"#include <stdint.h>\n{head}")
+    main = re.sub(r' *printf\("(?: %d|%s|\\n| %\.9g)".*\n', "", main)
+    main = main.replace('printf("%d numbers differ\\n", wrong);', "board_print(&wrong, 1);")
+    main = main.replace("int found = 0;", "int found = 0;\n    (void)name;")
+    main = main.replace("int wrong = 0;", "int wrong = 0;\n    uint32_t spent = 0, before;")
+    call = f"{name}_step("
+    main = main.replace(call, f"before = board_clock();\n        {call}")
+    main = main.replace(
+        "        wrong +=",
+        "        spent += (board_clock() - before) & 0xffffffu;\n        wrong +=", 1,
+    )  # fmt: skip
+    main = main.replace("return wrong != 0;", "board_print(&spent, 1);\n    return 0;")
+    wrong, ticks = on_board(board, main, files, options, (f"{name}.c",))
+    return wrong, ticks * board.tick
+
+
 #: What takes the place of a board where a program runs on this machine.
 HOST = """\
 #include <inttypes.h>

@@ -113,13 +113,14 @@ def quantized(
     ranges: Mapping[str, Interval],
     data: Mapping[str, Values] | None,
     states: Mapping[str, Values],
+    steps: int = 0,
     int8: bool = False,
 ) -> Quantized:
     """params: by parts.  ranges: of inputs and states.  data: {input: [T, B, width]}.  states: that
-    the sequences of the data start from.  int8: of matrices, with a scale for each row."""
+    the sequences of the data start from.  steps: T, of a cell without inputs.  int8: of matrices, with a scale for each row."""
     plain = single(cell.step, params, sizes)
     order = ordered(in_int8(plain, in_int16) if int8 else plain)
-    seen = _seen(order, data, states) if data is not None else {}
+    seen = _seen(order, data, states, steps) if data is not None else {}
     starts = {
         state: Interval(Fraction(float(values.min())), Fraction(float(values.max())))
         for state, values in _starts(cell, params).items()
@@ -139,12 +140,12 @@ def _starts(cell: Cell, params: Mapping[str, Values]) -> dict[str, Values]:
 
 
 def _seen(
-    order: Ordered, data: Mapping[str, Values], states: Mapping[str, Values]
+    order: Ordered, data: Mapping[str, Values], states: Mapping[str, Values], steps: int
 ) -> dict[str, float]:
     """The largest size of each array while the sequences run in float64."""
     floats, found = Floats(order), dict[str, float]()
     now: Mapping[str, Values] = states
-    for t in range(len(next(iter(data.values())))):
+    for t in range(len(next(iter(data.values()))) if data else steps):
         values = floats.step({name: array[t] for name, array in data.items()}, now)
         for name, array in values.items():
             largest = float(np.max(abs(array), initial=0))

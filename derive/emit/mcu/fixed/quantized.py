@@ -117,7 +117,8 @@ def quantized(
     int8: bool = False,
 ) -> Quantized:
     """params: by parts.  ranges: of inputs and states.  data: {input: [T, B, width]}.  states: that
-    the sequences of the data start from.  steps: T, of a cell without inputs.  int8: of matrices, with a scale for each row."""
+    the sequences of the data start from.  steps: T, of a cell without inputs.  int8: matrices in
+    int8, with a scale for each row."""
     plain = single(cell.step, params, sizes)
     order = ordered(in_int8(plain, in_int16) if int8 else plain)
     seen = _seen(order, data, states, steps) if data is not None else {}

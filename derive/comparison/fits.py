@@ -209,12 +209,14 @@ class _Fit:
     def unsure(self, flat: Any, fit: Distance) -> Any:
         """[n, numbers]: how far the fitted numbers may be off, along each singular direction of
         the Jacobian: the less it tells of a direction, the further, up to 1."""
+        if not flat.size:
+            return np.zeros((1, 0))
         state = {n: v[np.newaxis] for n, v in fit.state.items()}
         plain = self.run(flat[np.newaxis], fit.inputs, state)[0]
         wanted = self.wanted(fit.inputs, state)
         moved = self.run(flat + STEP * np.eye(flat.size), fit.inputs, state)
         slope = (moved - plain) / STEP
-        if not flat.size or not np.isfinite(slope).all():
+        if not np.isfinite(slope).all():
             return np.zeros((1, flat.size))
         directions, values, _ = np.linalg.svd(slope)
         values = np.concatenate([values, np.zeros(flat.size - len(values))])
@@ -242,7 +244,9 @@ class _Fit:
         }
         with np.errstate(all="ignore"):
             out = _outputs(self.target, values, paired(self.target.inputs, x), first, self.there)
-        return np.concatenate([v.reshape(len(flat), -1) for v in out.values()], axis=1)
+        # What no parameter stands in has been computed once for all.
+        each = [np.broadcast_to(v, (len(flat), *v.shape[1:])) for v in out.values()]
+        return np.concatenate([v.reshape(len(flat), -1) for v in each], axis=1)
 
     def told(
         self,

@@ -19,10 +19,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from itertools import count, permutations
 
 from derive.comparison import polynomial
-from derive.comparison.canonical import Meaning, _Walk
+from derive.comparison.canonical import Meaning, _Walk, deep_atoms
 from derive.comparison.polynomial import ONE, ZERO, Atom, Mono, Poly, of, single
 from derive.program import Array, Map, Matmul, Over, Step, Sum
 from derive.program.program import Dim
@@ -213,8 +214,10 @@ def bound_of(atom: Atom) -> tuple[tuple[str, str], ...]:
 _BINDING = ("indexed sum", "largest", "running")
 
 
+@lru_cache(maxsize=1 << 15)
 def free(atom: Atom) -> frozenset[str]:
-    """Indices that an atom has and does not bind."""
+    """Indices that an atom has and does not bind. Remembered: an atom may occur in many others,
+    and those in many, so a walk without a memory may double with each of them."""
     if atom.kind in ("array", "param"):
         return frozenset(base_of(atom)[1]) - {ALONE}
     found = frozenset[str]().union(*(free_of(arg) for arg in atom.args))
@@ -231,38 +234,46 @@ def free_of(value: Poly) -> frozenset[str]:
 
 def _depth(value: Poly) -> int:
     """One more than the last index that is bound anywhere inside."""
-    deepest, waiting = 0, [value]
-    while waiting:
-        for mono in waiting.pop().terms:
-            for atom, _ in mono:
-                waiting.extend(atom.args)
-                if atom.kind in _BINDING:
-                    numbers = (int(index[1:]) for index, _ in bound_of(atom))
-                    deepest = max(deepest, *numbers)
-    return deepest + 1
+    numbers = (
+        int(index[1:])
+        for atom in deep_atoms([value])
+        if atom.kind in _BINDING
+        for index, _ in bound_of(atom)
+    )
+    return max(numbers, default=0) + 1
 
 
 def renamed(value: Poly, indices: Mapping[str, str]) -> Poly:
     """With other free indices, all at once."""
     indices = {old: new for old, new in indices.items() if old != new}
-    if not indices or not free_of(value) & indices.keys():
-        return value
-    result = ZERO
-    for mono, c in value.terms.items():
-        part = polynomial.constant(c)
-        for atom, n in mono:
-            part = part * single(((_renamed(atom, indices), n),))
-        result += part
-    return result
+    known: dict[Atom, Atom] = {}
+
+    def poly(value: Poly) -> Poly:
+        if not free_of(value) & indices.keys():
+            return value
+        result = ZERO
+        for mono, c in value.terms.items():
+            part = polynomial.constant(c)
+            for atom, n in mono:
+                part = part * single(((one(atom), n),))
+            result += part
+        return result
+
+    def one(atom: Atom) -> Atom:
+        if not free(atom) & indices.keys():
+            return atom
+        if atom not in known:
+            known[atom] = _with(atom, tuple(map(poly, atom.args)), indices)
+        return known[atom]
+
+    return poly(value) if indices else value
 
 
-def _renamed(atom: Atom, indices: Mapping[str, str]) -> Atom:
-    if not free(atom) & indices.keys():
-        return atom
+def _with(atom: Atom, args: tuple[Poly, ...], indices: Mapping[str, str]) -> Atom:
+    """An atom with arguments whose indices are renamed."""
     if atom.kind in ("array", "param"):
         name, own = base_of(atom)
         return Atom(atom.kind, f"{name}[{','.join(indices.get(k, k) for k in own)}]")
-    args = tuple(renamed(arg, indices) for arg in atom.args)
     name = atom.name
     if atom.kind == "running":
         over, bound, at = name.split("|")

@@ -3,7 +3,7 @@
 In: two `Indexed` forms.  Out: candidates: `Names` under which the second may be the first.
 Not here: whether it is (equal_axes.py writes it under those names and compares).
 
-Terms are paired with terms of the same shape: as many factors, the same functions, sums and ranks.
+Terms are paired with terms that look the same (indexed_looks.py).
 The first time two arrays meet decides which they are and how their axes lie; later ones must agree.
 Signs do not count here, for the normal form of tanh(a - b) depends on names.
 """
@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from itertools import permutations
 
 from derive.comparison import polynomial
-from derive.comparison.indexed import ALONE, Indexed, Names, base_of, bound_of
+from derive.comparison.indexed import ALONE, Indexed, Names, base_of, bound_of, free
+from derive.comparison.indexed_looks import EVEN, looks_of
 from derive.comparison.polynomial import Atom, Poly
 from derive.program.program import Dim
 
@@ -33,11 +33,16 @@ class Shapes:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """arrays: {of b: (of a, the axis of b at each axis of a)}.  at: {index of b: of a}."""
+    """arrays: {of b: (of a, the axis of b at each axis of a)}.  at: {index of b: of a}.
+
+    pairs: atoms that were matched on the way, with the indices that are free in them. What was
+    matched once is not matched again: an atom may stand in many others, and those in many.
+    """
 
     arrays: Mapping[str, tuple[str, Axes]] = field(default_factory=dict)
     dims: Mapping[Dim, Dim] = field(default_factory=dict)
     at: Mapping[str, str] = field(default_factory=dict)
+    pairs: frozenset[tuple[Atom, Atom, frozenset[tuple[str, str]]]] = frozenset()
 
     def dim(self, mine: Dim, theirs: Dim) -> _Found | None:
         if isinstance(mine, int) or isinstance(theirs, int):
@@ -64,6 +69,10 @@ class Matching:
 
     def candidates(self, given: Mapping[str, str]) -> Iterator[Names]:
         """given: {input of b: of a}. Outputs pair by place, index by index."""
+        self.looks = (
+            looks_of(self.forms[0], self._known(0, {mine: mine for mine in given.values()})),
+            looks_of(self.forms[1], self._known(1, given)),
+        )
         start = _Found()
         for theirs, mine in given.items():
             axes = tuple(range(len(self.shapes[0].shapes[mine])))
@@ -76,6 +85,10 @@ class Matching:
         for found in self.all(start, [(mine, theirs, indices) for mine, theirs in todo]):
             dims = {str(theirs): mine for theirs, mine in found.dims.items()}
             yield Names(dict(found.arrays), dims)
+
+    def _known(self, k: int, given: Mapping[str, str]) -> dict[str, str]:
+        """{array: what is known of it}: its kind, and which input it is."""
+        return {n: f"{kind} {given.get(n, '')}" for n, kind in self.shapes[k].kinds.items()}
 
     def all(
         self, found: _Found, todo: list[tuple[Poly, Poly, Mapping[str, str]]]
@@ -112,9 +125,10 @@ class Matching:
             yield found
             return
         # The term with the fewest partners first.
+        one, other = self.looks
         partners = {
             m: [n for n in right if abs(mine.terms[m]) == abs(theirs.terms[n])
-                and _of_mono(m) == _of_mono(n)]
+                and one.mono(m) == other.mono(n)]
             for m in left
         }  # fmt: skip
         term = min(left, key=lambda m: len(partners[m]))
@@ -133,7 +147,7 @@ class Matching:
             return
         (atom, n), rest = left[0], left[1:]
         for k, (other, m) in enumerate(right):
-            if n == m and _of_atom(atom) == _of_atom(other):
+            if n == m and self.looks[0].atom(atom) == self.looks[1].atom(other):
                 for new in self.atom(atom, other, found):
                     yield from self.factors(rest, right[:k] + right[k + 1 :], new)
 
@@ -141,14 +155,26 @@ class Matching:
         polynomial.spend()
         if mine.kind in ("array", "param"):
             yield from self.array(mine, theirs, found)
-        elif mine.kind == "size":
+            return
+        if mine.kind == "size":
             new = found.dim(mine.name, theirs.name)
             if new is not None:
                 yield new
-        elif mine.kind in ("indexed sum", "largest", "running"):
+            return
+        pair = (mine, theirs, frozenset((k, found.at.get(k, "")) for k in free(theirs)))
+        if pair in found.pairs:
+            yield found
+            return
+        for new in self.inside(mine, theirs, found):
+            yield replace(new, pairs=new.pairs | {pair})
+
+    def inside(self, mine: Atom, theirs: Atom, found: _Found) -> Iterator[_Found]:
+        if mine.kind in ("indexed sum", "largest", "running"):
             yield from self.bound(mine, theirs, found)
-        else:
-            yield from self.args(mine.args, theirs.args, found)
+            return
+        yield from self.args(mine.args, theirs.args, found)
+        if mine.name in EVEN:
+            yield from self.args(mine.args, theirs.args[::-1], found)
 
     def args(self, mine: Sequence[Poly], theirs: Sequence[Poly], found: _Found) -> Iterator[_Found]:
         if not mine:
@@ -210,28 +236,3 @@ class Matching:
 
 def _dim(text: str) -> Dim:
     return int(text) if text.isdigit() else text
-
-
-# --- what a form looks like without names --------------------------------------------------
-
-
-@lru_cache(maxsize=1 << 14)
-def _of_atom(atom: Atom) -> str:
-    if atom.kind in ("array", "param"):
-        return f"{atom.kind}{len(base_of(atom)[1])}"
-    name = atom.name if atom.kind in ("function", "power") else ""
-    if atom.kind == "running":
-        name = atom.name.split("|")[0]
-    if atom.kind in ("indexed sum", "largest"):
-        name = str(len(bound_of(atom)))
-    return f"{atom.kind} {name}({';'.join(_of_poly(arg) for arg in atom.args)})"
-
-
-@lru_cache(maxsize=1 << 14)
-def _of_poly(value: Poly) -> str:
-    return "+".join(sorted(f"{abs(c)}*{_of_mono(mono)}" for mono, c in value.terms.items()))
-
-
-@lru_cache(maxsize=1 << 14)
-def _of_mono(mono: polynomial.Mono) -> str:
-    return ".".join(sorted(f"{_of_atom(atom)}^{n}" for atom, n in mono))

@@ -38,6 +38,7 @@ from derive.comparison.polynomial.terms import mono_key as mono_key
 from derive.comparison.polynomial.terms import of as of
 from derive.comparison.polynomial.terms import once as once
 from derive.comparison.polynomial.terms import opaque as opaque
+from derive.comparison.polynomial.terms import short as short
 from derive.comparison.polynomial.terms import single as single
 from derive.comparison.polynomial.terms import spend as spend
 

@@ -12,6 +12,7 @@ Identities hold wherever both sides are numbers: a / a is 1, log(exp(a)) is a.
 from __future__ import annotations
 
 from fractions import Fraction
+from math import gcd, lcm
 
 from derive.comparison.polynomial.bounds import bounds
 from derive.comparison.polynomial.piecewise import basic, by_cases, positive
@@ -158,7 +159,7 @@ def _root(base: Poly) -> Poly | None:
 
 def without_factor(a: Poly) -> Poly:
     """Of the same sign and with the same zeros: without exponentials that stand in all terms,
-    and with a number 1 or -1 before the first."""
+    and with whole numbers before them."""
     if len(a.terms) < 2:
         return a
     outside, inside = _taken_out(a)
@@ -167,7 +168,9 @@ def without_factor(a: Poly) -> Poly:
 
 
 def _taken_out(base: Poly) -> tuple[Poly, Poly]:
-    """A factor and the rest: what one term carries as an exponential or a number leaves it.
+    """A factor and the rest: without exponentials that one term carries, and with whole numbers
+    that have no divisor in common, the first of them positive. So the numbers of the rest do not
+    depend on names, only its sign does.
 
     Each time another term may become the first; of all there are, the least rest is taken.
     """
@@ -175,7 +178,7 @@ def _taken_out(base: Poly) -> tuple[Poly, Poly]:
     while base.key not in seen and len(seen) < 8:
         seen[base.key] = outside, base
         mono, c = min(base.terms.items(), key=lambda item: mono_key(_bare(item[0])))
-        factor = constant(c)
+        factor = constant(_content(base) * (1 if c > 0 else -1))
         for atom, n in mono:
             if atom.kind == "exp":
                 factor = factor * of(atom, n)
@@ -183,6 +186,13 @@ def _taken_out(base: Poly) -> tuple[Poly, Poly]:
     found = list(seen)
     cycle = found[found.index(base.key) :] if base.key in seen else found[-1:]
     return seen[min(cycle)]
+
+
+def _content(base: Poly) -> Fraction:
+    """The largest number of which all numbers before the terms are whole multiples."""
+    numbers = list(base.terms.values())
+    divisor = gcd(*(number.numerator for number in numbers))
+    return Fraction(divisor, lcm(*(number.denominator for number in numbers)))
 
 
 def _inverse(atom: Atom, n: int) -> Poly:

@@ -21,6 +21,8 @@ def rational_root(value: Fraction) -> Fraction | None:
 
 def square_root(a: Poly) -> Poly | None:
     """q with q * q = a, term by term from the heaviest; its first term in order is positive."""
+    if not a.terms:
+        return None
     lead = heaviest(a)
     if any(n % 2 and atom.kind != "exp" for atom, n in lead):
         return None

@@ -102,6 +102,13 @@ def spend(steps: int = 1) -> None:
             raise TooLarge
 
 
+def short(text: str) -> str:
+    """A text, or its digest where it is long: those of nested atoms would double at each level."""
+    if len(text) <= LONG:
+        return text
+    return "#" + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
@@ -135,9 +142,7 @@ class Atom:
 
     @cached_property
     def key(self) -> str:
-        inner = ";".join(arg.key for arg in self.args)
-        if len(inner) > LONG:
-            inner = "#" + hashlib.blake2b(inner.encode(), digest_size=16).hexdigest()
+        inner = short(";".join(arg.key for arg in self.args))
         return f"{self.kind}:{self.name}({inner})"
 
     @cached_property

@@ -67,8 +67,23 @@ def layout_of(
 
 def _check_functions(system: System, cell: Cell, traits: Traits) -> None:
     """Where a system has no choice of activations, the cell's are its own."""
+    if not traits.functions:
+        return
+    gate, inner, outer = traits.functions[:3]
+    if traits.kind == "lstm" and system.one_activation and inner != outer:
+        raise ArgumentError(
+            f"an LSTM of {system.title} has one function for the candidate and the output, and "
+            f"{cell.name} has two",
+            facts=(f"the candidate: {inner or 'none'}, the output: {outer or 'none'}",),
+            hint="derive.cells.lstm()" if inner == "tanh" else f"use {inner} in the output too",
+        )
+    if system.gate and gate and gate != system.gate:
+        raise ArgumentError(
+            f"gates of {system.title} are {system.gate}, and those of {cell.name} are {gate}",
+            hint=f"derive.cells.{traits.kind}()",
+        )
     known = system.functions.get(traits.kind)
-    if known is None or not traits.functions or traits.functions in known:
+    if known is None or traits.functions in known:
         return
     names = [name or "none" for name in traits.functions]
     places = ("gates", "the candidate", "the output", "the clip of c", "the clip of the projection")

@@ -54,7 +54,8 @@ class System:
     """A system: its layouts, and the options of load and save with their defaults.
 
     functions: of each kind, those that its cells have, as Traits.functions tells them; a kind that
-    is not there takes any.
+    is not there takes any.  gate: the function that all gates have, "" where there is a choice.
+    one_activation: whether the candidate and the output of an LSTM have the same function.
     """
 
     name: str
@@ -63,6 +64,8 @@ class System:
     options: Mapping[str, Any] = field(default_factory=dict)
     functions: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     nested: bool = False
+    gate: str = ""
+    one_activation: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -162,6 +165,8 @@ _TENSORFLOW = System(
         Layout("rnn", (_tf("kernel", "."), _tf_bias("bias", "."))),
     ),
     MappingProxyType({"forget_bias": None}),
+    gate="sigmoid",
+    one_activation=True,
 )
 
 
@@ -193,6 +198,7 @@ _KERAS = System(
         Layout("rnn", _keras(".")),
     ),
     MappingProxyType({"bias": True}),
+    one_activation=True,
 )
 
 
@@ -305,6 +311,7 @@ _FLAX = System(
     ),
     MappingProxyType({"api": None, "nested": False}),
     nested=True,
+    one_activation=True,
 )
 
 SYSTEMS: Mapping[str, System] = MappingProxyType(

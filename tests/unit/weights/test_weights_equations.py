@@ -127,3 +127,27 @@ def test_functions_that_a_system_has_no_choice_of_are_looked_at(spec: str, said:
     }
     with pytest.raises(ArgumentError, match=said):
         derive.weights.load(cell, "pytorch", arrays)
+
+
+RELU = {"the candidate": ("g = tanh(", "g = relu("), "the output": ("tanh(c')", "relu(c')")}
+
+
+@pytest.mark.parametrize("system", ["keras", "tensorflow", "flax"])
+@pytest.mark.parametrize("place", RELU)
+def test_one_activation_of_two_is_refused_where_a_system_has_one_for_both(
+    place: str, system: str
+) -> None:
+    params = weights.load(derive.Cell.parse(LSTM), "pytorch", arrays())
+    mine = derive.Cell.parse(LSTM.replace(*RELU[place]))
+    with pytest.raises(ArgumentError, match="one function for the candidate and the output"):
+        weights.save(mine, system, params)
+    both = LSTM.replace(*RELU["the candidate"]).replace(*RELU["the output"])
+    assert weights.save(derive.Cell.parse(both), system, params)
+
+
+def test_gates_of_tensorflow_are_sigmoids() -> None:
+    params = weights.load(derive.Cell.parse(LSTM), "pytorch", arrays())
+    mine = derive.Cell.parse(LSTM.replace("sigmoid", "hard_sigmoid"))
+    with pytest.raises(ArgumentError, match="gates of TensorFlow are sigmoid, and those of mine"):
+        weights.save(mine, "tensorflow", params)
+    assert weights.save(mine, "keras", params)

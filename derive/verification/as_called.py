@@ -20,7 +20,8 @@ import numpy as np
 
 from derive import pipeline
 from derive.cell import Cell
-from derive.kernel import Kernel
+from derive.kernel import Gradients, Kernel
+from derive.kernel.kernel import Origin
 from derive.verification.kinks import Kink, closeness
 from derive.verification.points import (
     KINDS,
@@ -85,12 +86,24 @@ CASES = (
 
 
 def check_as_called(
-    cell: Cell, kernel: Kernel, backward: Backward, kinks: tuple[Kink, ...], seed: int
+    cell: Cell,
+    kernel: Kernel,
+    backward: Backward,
+    kinks: tuple[Kink, ...],
+    seed: int,
+    *,
+    wanted: bool = False,
 ) -> list[Row]:
-    """Rows for one target and dtype."""
+    """Rows for one target and dtype.
+
+    wanted: whether some gradients are asked for alone as well, in float64. Each set of names is a
+    backward pass that is compiled for it, from the cell and not from given files.
+    """
     dtype = str(kernel.dtype.name)
     whole = pipeline.whole(cell, kernel._backend, dtype)
-    user = Kernel(pipeline.signature(cell), whole, dtype, target=kernel.target)
+    compiled = (cell, kernel.target, dtype)
+    origin = Origin(pipeline.compile, compiled, None) if wanted and dtype == "float64" else None
+    user = Kernel(pipeline.signature(cell), whole, dtype, target=kernel.target, origin=origin)
     where = f"{kernel.target} {dtype}".strip()
     calls = _Calls(cell, user, where)
     for k, case in enumerate(CASES):
@@ -159,6 +172,8 @@ class _Calls:
                 continue
             self._first[case.label] = got
             unit = ROUNDOFF[str(self._kernel.dtype.name)]
+            alone = {f"{name} alone": wanted[name] for name in wanted if name.startswith("d ")}
+            wanted = {**wanted, **alone} if self._kernel.compiles_for_some else wanted
             missing = len(wanted.keys() ^ got.keys())
             self.rows.append(measured(CHECK, f"{where}: names", missing, 0, "0: these names"))
             for name in sorted(wanted.keys() & got.keys()):
@@ -194,11 +209,17 @@ class _Calls:
         grads = kernel.backward(made, d_outputs, d_states or None)
         found = {f"output {n}": a for n, a in made.outputs.items()}
         found |= {f"state {n}": a for n, a in made.states.items()}
-        return found | {
-            f"d {n}": a
-            for group in (grads.params, grads.inputs, grads.states)
-            for n, a in group.items()
-        }
+        found |= {f"d {n}": a for n, a in _all(grads)}
+        names = kernel.signature.differentiable()
+        for wrt in (names[::2], names[1::2]) if kernel.compiles_for_some else ():
+            some = kernel.backward(made, d_outputs, d_states or None, wrt=wrt)
+            found |= {f"d {n} alone": a for n, a in _all(some)}
+        return found
+
+
+def _all(grads: Gradients) -> Iterator[tuple[str, Any]]:
+    for group in (grads.params, grads.inputs, grads.states):
+        yield from group.items()
 
 
 def _step_by_step(

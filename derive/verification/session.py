@@ -227,14 +227,18 @@ class Session:
         self.add(built.rows)
         self.kernels(built.kernels, built.ways)
 
-    def as_called(self, cell: Cell, kernels: Sequence[Kernel]) -> None:
-        """The kernels that users get, where they are given and give other arrays than the step."""
+    def as_called(self, cell: Cell, kernels: Sequence[Kernel], *, wanted: bool = False) -> None:
+        """The kernels that users get, where they are given and give other arrays than the step.
+
+        wanted: whether some gradients are asked for alone as well.
+        """
         if cell.checked.is_plain or not self.has_a_point:
             return
         for kernel in kernels:
             try:
                 with np.errstate(all="ignore"):
-                    self.add(check_as_called(cell, kernel, self.backward, self.kinks, self.seed))
+                    of = (cell, kernel, self.backward, self.kinks, self.seed)
+                    self.add(check_as_called(*of, wanted=wanted))
             except Exception as error:  # a kernel under test may raise anything
                 where = f"{kernel.target} {kernel.dtype.name}"
                 self.add([failed("call", f"{where}: as called", error)])

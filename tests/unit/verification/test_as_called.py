@@ -10,9 +10,10 @@ import pytest
 
 import derive
 from derive import pipeline
-from derive.kernel import Kernel, whole
+from derive.kernel import Gradients, Kernel, whole
 from derive.kernel.arguments import Arguments
 from derive.kernel.fast.prepared_calls import Repeats
+from derive.kernel.wanted import Partial
 from derive.verification import Report
 from derive.verification.session import Session
 from derive.verification.targets import start_building
@@ -47,10 +48,17 @@ output s'
 """
 
 
-def reported(text: str, target: str = "numpy", dtypes: tuple[str, ...] = ("float64",)) -> Report:
+def reported(
+    text: str,
+    target: str = "numpy",
+    dtypes: tuple[str, ...] = ("float64",),
+    *,
+    wanted: bool = False,
+) -> Report:
     cell = derive.Cell.parse(text)
     session = Session(pipeline.differentiate(cell), cell.name, cell.output_keys, 0, True, None)
-    session.as_called(cell, start_building(cell, [target], dtypes, False).built().kernels)
+    kernels = start_building(cell, [target], dtypes, False).built().kernels
+    session.as_called(cell, kernels, wanted=wanted)
     return session.report()
 
 
@@ -63,6 +71,31 @@ def test_kernels_of_users_are_right(text: str) -> None:
 def test_they_are_right_in_c_too() -> None:
     report = reported(LEARNED, "c")
     assert report.ok and {row.where.partition(":")[0] for row in report.rows} >= {"c float64"}
+
+
+@pytest.mark.parametrize("text", [ALL, LEARNED, ONE, HALVES], ids=["all", "learned", "one", "cut"])
+def test_gradients_that_are_asked_for_alone_are_right(text: str) -> None:
+    report = reported(text, wanted=True)
+    assert report.ok and not report.not_run, report
+    names = derive.compile(derive.Cell.parse(text), target="numpy").signature.differentiable()
+    asked = {row.where.split(": ")[-1] for row in report.rows if row.where.endswith(" alone")}
+    assert asked == {f"d {name} alone" for name in names}
+
+
+def test_a_gradient_of_a_start_that_is_wrong_alone_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backward = Partial.backward
+
+    def wrong(self: Partial, *args: Any) -> Gradients:
+        found = backward(self, *args)
+        params = {n: a * (1 + 1e-9 * (n == "h0")) for n, a in found.params.items()}
+        return Gradients(params, found.inputs, found.states)
+
+    monkeypatch.setattr(Partial, "backward", wrong)
+    report = reported(LEARNED, wanted=True)
+    assert {row.where.split(": ")[-1] for row in report.rows if not row.ok} == {"d h0 alone"}
+    assert reported(LEARNED).ok
 
 
 def test_a_plain_cell_has_no_such_rows_and_others_have_them_in_every_report() -> None:

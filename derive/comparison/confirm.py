@@ -7,13 +7,14 @@ interpretation; this file shares no rule with the proof.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from derive.comparison.indexed import Names
+from derive.comparison.indexed import Names, Put
 from derive.comparison.widths import shape_of
 from derive.derivative import reverse_step
 from derive.verification.reference import Point, run
@@ -41,10 +42,15 @@ class Confirmed:
 def confirm(a: Parts, b: Parts, names: Names) -> Confirmed:
     """At points of several kinds, in widths from 1 to 7: outputs, last states, gradients."""
     error = 0.0
+    times = Counter(mine for mine, _ in names.arrays.values())
     back = [backward_of(reverse_step(cell.step)) for cell in (a, b)]
     for seed, (kind, scale) in enumerate(KINDS):
         random = np.random.default_rng(seed)
         one = _point(a, random, kind, scale, seed)
+        # A state that no output depends on corresponds to none, so nothing is asked of its end.
+        told = {mine for mine, _ in names.arrays.values()}
+        ends = {n: d if n in told else np.zeros_like(d) for n, d in one.d_states.items()}
+        one = replace(one, d_states=ends)
         sizes = {dim: one.sizes.get(str(names.dim(dim)), 2) for dim in b.step.program.dims()}
         two = _told(b, one, names, sizes, a)
         with np.errstate(all="ignore"):
@@ -67,6 +73,9 @@ def confirm(a: Parts, b: Parts, names: Names) -> Confirmed:
                         axes,
                     )
                 )
+            plain = theirs not in b.less.put and mine not in a.less.told
+            if not plain or len(axes) != len(b.shapes[theirs]) or times[mine] > 1:
+                continue  # its gradient is that of several
             sign = -1.0 if theirs in names.minus else 1.0
             pairs.append((f"gradient of {mine}", pulled[0][mine], sign * pulled[1][theirs], axes))
         for what, left, right, lie in pairs:
@@ -83,8 +92,26 @@ def _turned(value: Any, axes: tuple[int, ...]) -> Any:
     return value.transpose(*range(ahead), *(ahead + axis for axis in axes))
 
 
-def _back(value: Any, axes: tuple[int, ...]) -> Any:
-    return _turned(value, tuple(axes.index(k) for k in range(len(axes))))
+def _lying(value: Any, axes: tuple[int, ...], shape: tuple[int, ...]) -> Any:
+    """An array of a as one of b: its axes are at those of b, and it is repeated along others."""
+    ahead = value.ndim - len(axes)
+    order = sorted(range(len(axes)), key=lambda k: axes[k])
+    value = value.transpose(*range(ahead), *(ahead + k for k in order))
+    spread = tuple(slice(None) if k in axes else np.newaxis for k in range(len(shape)))
+    return np.broadcast_to(value[(..., *spread)], (*value.shape[:ahead], *shape))
+
+
+def _less(a: Parts, params: Mapping[str, Any], name: str) -> Any:
+    """A parameter of the cell with fewer of them."""
+    value, told = params[name], a.less.told.get(name)
+    if told is None:
+        return value
+    value = value * float(told.factor)
+    for other, axes in told.times:
+        value = value * _lying(params[other], axes, value.shape)
+    for other, axes in told.plus:
+        value = value + _lying(params[other], axes, value.shape)
+    return value
 
 
 def _draw(random: Any, kind: str, scale: float, shape: tuple[int, ...]) -> Any:
@@ -121,10 +148,15 @@ def _told(b: Parts, one: Point, names: Names, sizes: Mapping[str, int], a: Parts
     def group(mine: Mapping[str, Any], theirs: Mapping[str, Any], *ahead: int) -> dict[str, Any]:
         found = {}
         for name, shape in theirs.items():
+            lengths = shape_of(shape, sizes)
             own, axes = names.arrays.get(name, ("", ()))
-            zeros = np.zeros((*ahead, *shape_of(shape, sizes)))
-            sign = -1.0 if name in names.minus else 1.0
-            found[name] = sign * _back(mine[own], axes) if own in mine else zeros
+            put = b.less.put.get(name, Put())
+            if put.number is not None or own not in mine:
+                found[name] = np.full((*ahead, *lengths), float(put.number or 0))
+                continue
+            value = _less(a, mine, own) if own in a.params else mine[own]
+            sign = (-1.0 if name in names.minus else 1.0) * float(put.factor)
+            found[name] = sign * _lying(value, axes, lengths)
         return found
 
     weights = {

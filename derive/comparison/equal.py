@@ -33,7 +33,7 @@ from derive.comparison import map_from_fit, polynomial, verdict_text
 from derive.comparison.canonical import deep_atoms
 from derive.comparison.check import Apart, Check, check
 from derive.comparison.constraints import only_params
-from derive.comparison.equal_axes import equal_of_axes
+from derive.comparison.equal_axes import Parts, equal_of_axes, proved_equal
 from derive.comparison.fits import NEAR, Distance, nearest, shown
 from derive.comparison.one_direction import Sides, inverse, proved, searched
 from derive.comparison.parameter_map import ParameterMap
@@ -113,8 +113,13 @@ class Comparing:
 
     def __init__(self, a: Cell, b: Cell, done: Tick) -> None:
         plain = [pipeline.as_vectors(cell) for cell in (a, b)]
-        self.vectors = None not in plain
-        if plain[0] is not None and plain[1] is not None:
+        self.vectors = None not in plain and all(
+            len(shape) < 2
+            for cell in (a, b)
+            for group in (cell.inputs, cell.states, cell.outputs)
+            for shape in group.values()
+        )
+        if self.vectors and plain[0] is not None and plain[1] is not None:
             a, b = plain[0], plain[1]
         if a.name == b.name:
             a, b = _called(a, f"{a.name} (first)"), _called(b, f"{b.name} (second)")
@@ -143,6 +148,12 @@ class Comparing:
         self.search()
         if (verdict := self.by_maps()) is not None:
             return verdict
+        # Of products of parameters more is known index by index.
+        found = proved_equal(Parts(self.a), Parts(self.b))
+        if found.proved:
+            self.maps = [found.forward, found.backward]
+            self.notes += found.notes
+            return self.verdict("equal", proved=True)
         excluded = [self.excluded(k) for k in (0, 1)]
         return self.by_maps() or self.by_numbers(excluded)
 

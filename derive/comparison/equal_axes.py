@@ -1,14 +1,17 @@
 """Whether two cells whose arrays have axes compute the same.
 
 In: two Cells.  Out: a `Verdict`.
-Not here: forms (indexed.py), candidates (indexed_matching.py), numbers (confirm.py, fits.py); cells
-of vectors (equal.py), of which more is known: parameters there may be tied or scaled.
+Not here: forms (indexed.py), candidates (indexed_matching.py), parameters that others take up
+(absorbed.py), what a map is (axes_map.py), numbers (confirm.py, fits.py); cells of vectors
+(equal.py), of which more is known.
 
 | verdict   | means                                                                             |
 | --------- | --------------------------------------------------------------------------------- |
 | equal     | arrays correspond one to one, with their axes in some order and a minus before    |
-|           | some parameters; then both cells have the same form at every index. Functions     |
-|           | that have kinks stand in it as they are, so gradients are the same as well.       |
+|           | some parameters, once parameters that others can take up are left out; then both  |
+|           | cells have the same form at every index. Functions that have kinks stand in it as |
+|           | they are, so gradients are the same as well.                                      |
+| sub-case  | one way only: parameters of the one are tied, or repeated along an axis           |
 | not equal | arrays that are given or put out do not fit each other (a proof), or fits of each |
 |           | cell's parameters to the other's outputs stay away (evidence)                     |
 | undecided | anything else                                                                     |
@@ -18,20 +21,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import cached_property, reduce
 from itertools import combinations, islice
 from operator import xor
 
 from derive.cell import Cell
 from derive.comparison import polynomial
+from derive.comparison.absorbed import NOTHING, Absorbed, absorbed
+from derive.comparison.axes_map import map_of, turned_round
 from derive.comparison.canonical import deep_atoms
 from derive.comparison.confirm import confirm
 from derive.comparison.fits import Distance, nearest
 from derive.comparison.indexed import Indexed, Names, base_of, indexed, renamed
 from derive.comparison.indexed_matching import Matching, Shapes
 from derive.comparison.parameter_map import ParameterMap
-from derive.comparison.polynomial import Atom, Poly, of
+from derive.comparison.polynomial import Atom, Poly
 from derive.program import Step
 from derive.program.program import Dim
 
@@ -43,13 +47,19 @@ STEPS, CANDIDATES = 100_000, 12
 SIGNS = 60
 #: Terms of arrays that are written out: all, and few; and steps for the forms of one cell then.
 FORM_STEPS = {None: 20_000, 6: 120_000}
+#: Steps for the forms of a cell with fewer parameters, all together.
+SMALL_STEPS = 60_000
 
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """A cell's arrays as its step knows them, by name, with their shapes."""
+    """A cell's arrays as its step knows them, by name, with their shapes.
+
+    less: what parameters are told by fewer (absorbed.py); empty for the cell as it is.
+    """
 
     cell: Cell
+    less: Absorbed = NOTHING
 
     @property
     def name(self) -> str:
@@ -113,7 +123,20 @@ class Parts:
         kinds |= {n: "fixed" if n in self.fixed else "param" for n in self.step.params}
         return Shapes(self.shapes, kinds)
 
+    @cached_property
+    def small(self) -> Parts:
+        """The same with fewer parameters, where some can take up others."""
+        form = self.form(whole=6)
+        kept = self.fixed | frozenset(self.learned.values())
+        params = {name: shape for name, shape in self.params.items() if name not in kept}
+        if form is None or not params:
+            return self
+        with polynomial.budget(SMALL_STEPS):
+            return Parts(self.cell, absorbed(form, lambda names: self.form(names, 6), params))
+
     def form(self, names: Names | None = None, whole: int | None = None) -> Indexed | None:
+        if self.less.put:
+            names = replace(names or Names(), put=self.less.put)
         try:
             with polynomial.budget(FORM_STEPS[whole]), polynomial.opaque():
                 return indexed(self.step, names, whole)
@@ -141,7 +164,8 @@ def equal_of_axes(a: Cell, b: Cell, done: Tick) -> Found:
     done(f"parameters of {b.name} for {a.name}")
     if found.proved:
         return found
-    return _by_numbers(one, two, list(found.notes), done)
+    ways = [tied(one, two), tied(two, one)]
+    return _by_numbers(one, two, ways, list(found.notes), done)
 
 
 def proved_equal(a: Parts, b: Parts) -> Found:
@@ -151,16 +175,34 @@ def proved_equal(a: Parts, b: Parts) -> Found:
         why = f"inputs of {a.name} and {b.name} are cut in other places"
         return Found("undecided", False, notes=(why,))
     notes: list[str] = []
-    for whole in FORM_STEPS:
-        for names in _proved(a, b, given, whole):
-            numbers = confirm(a, b, names)
-            if numbers.apart:
-                notes.append(f"a map that seemed proved is refuted by numbers: {numbers.apart}")
-                continue
-            maps = _maps(a, b, names, numbers.error, whole)
-            notes += [note for made in maps for note in made.notes]
-            return Found("equal", True, *maps, notes=tuple(notes))
+    for one, two in ((a, b), (a.small, b.small)):
+        for whole in FORM_STEPS:
+            for names in _proved(one, two, given, whole):
+                numbers = confirm(one, two, names)
+                if numbers.apart:
+                    notes.append(f"a map that seemed proved is refuted by numbers: {numbers.apart}")
+                    continue
+                maps = (
+                    map_of(one, two, names, numbers.error, whole),
+                    map_of(two, one, turned_round(names), numbers.error, whole),
+                )
+                notes += [note for made in maps for note in made.notes]
+                return Found("equal", True, *maps, notes=tuple(notes))
+        if a.small is a and b.small is b:
+            break
     return Found("undecided", False, notes=tuple(notes))
+
+
+def tied(a: Parts, b: Parts) -> ParameterMap | None:
+    """How b computes what a does, where several of its parameters are one of a's, or are the same
+    along an axis."""
+    given, (one, two) = _inputs(a, b), (a.small, b.small)
+    for whole in FORM_STEPS if given is not None else ():
+        for names in _proved(one, two, given or {}, whole, tied=True):
+            numbers = confirm(one, two, names)
+            if not numbers.apart:
+                return map_of(one, two, names, numbers.error, whole)
+    return None
 
 
 def same_with_axes(a: Cell, b: Cell) -> ParameterMap | None:
@@ -180,15 +222,18 @@ def _inputs(a: Parts, b: Parts) -> dict[str, str] | None:
     return dict(zip(b.inputs, a.inputs, strict=True))
 
 
-def _proved(a: Parts, b: Parts, given: Mapping[str, str], whole: int | None) -> Iterator[Names]:
+def _proved(
+    a: Parts, b: Parts, given: Mapping[str, str], whole: int | None, *, tied: bool = False
+) -> Iterator[Names]:
     """Names of a's arrays for b's, under which both have the same form."""
     mine, theirs = a.form(whole=whole), b.form(whole=whole)
     if mine is None or theirs is None:
         return
-    matching = Matching(mine, theirs, a.kinds, b.kinds)
+    matching = Matching(mine, theirs, a.kinds, b.kinds, tied=tied)
     try:
         with polynomial.budget(STEPS), polynomial.opaque():
-            tried = list(islice(matching.candidates(given), CANDIDATES))
+            outputs = zip(a.step.outputs, b.step.outputs, strict=True)
+            tried = list(islice(matching.candidates(given, outputs), CANDIDATES))
     except polynomial.TooLarge:
         return
     for names in tried:
@@ -256,69 +301,20 @@ def _with_starts(a: Parts, b: Parts, names: Names) -> Names | None:
     return Names(arrays, names.dims, names.minus)
 
 
-def _maps(
-    a: Parts, b: Parts, names: Names, error: float, whole: int | None
-) -> tuple[ParameterMap, ParameterMap]:
-    back = {
-        name: (other, tuple(axes.index(k) for k in range(len(axes))))
-        for other, (name, axes) in names.arrays.items()
-    }
-    dims = {str(mine): theirs for theirs, mine in names.dims.items()}
-    minus = frozenset(names.arrays[name][0] for name in names.minus)
-    return (
-        _map(a, b, names, error, whole),
-        _map(b, a, Names(back, dims, minus), error, whole),
-    )
-
-
-def _map(
-    source: Parts, target: Parts, names: Names, error: float, whole: int | None
-) -> ParameterMap:
-    """names: of the target's arrays in the source."""
-    arrays = names.arrays
-    axes = {
-        name: tuple(lies.index(k) for k in range(len(lies)))
-        for name, (_, lies) in arrays.items()
-        if list(lies) != sorted(lies)
-    }
-    idle = [name for name in target.params if name not in arrays]
-    form = source.form(whole=whole)
-    lines = ["at an index of its axes each array is a number: products are sums over indices"]
-    if form is not None:
-        for key, value in zip(source.outputs, form.outputs, strict=True):
-            terms = len(value.terms)
-            lines.append(
-                f"{key} of {source.name} is a sum of {terms} product{'s' if terms > 1 else ''} "
-                f"there; with the parameters of {target.name} put in, its own is the same sum"
-            )
-    lines.append("functions with kinks stand in both as they are, so gradients are the same too")
-    return ParameterMap(
-        source.name,
-        target.name,
-        {
-            n: of(Atom("param", arrays[n][0])).times(Fraction(-1 if n in names.minus else 1))
-            for n in target.params
-            if n in arrays
-        },
-        {n: of(Atom("array", arrays[n][0])) for n in target.states if n in arrays},
-        {},
-        {n: arrays[n][0] for n in target.inputs if n in arrays},
-        dict(names.dims),
-        False,
-        not idle,
-        steps=tuple(lines),
-        error=error,
-        notes=tuple(f"nothing depends on {name} of {target.name}" for name in idle),
-        axes=axes,
-    )
-
-
 # --- numbers --------------------------------------------------------------------------------
 
 
-def _by_numbers(a: Parts, b: Parts, notes: list[str], done: Tick) -> Found:
+def _by_numbers(
+    a: Parts, b: Parts, ways: list[ParameterMap | None], notes: list[str], done: Tick
+) -> Found:
+    """ways: how b computes a, and how a computes b, where that is known."""
+    forward, backward = ways
+    if forward is not None and backward is not None:
+        return Found("equal", True, forward, backward, notes=tuple(notes))
     distances, evidence = [], False
-    for source, target in ((a, b), (b, a)):
+    for way, (source, target) in zip(ways, ((a, b), (b, a)), strict=True):
+        if way is not None:
+            continue
         found = nearest(source, target)
         done(f"fits of {target.name} to {source.name}")
         if found.best is not None:
@@ -335,8 +331,25 @@ def _by_numbers(a: Parts, b: Parts, notes: list[str], done: Tick) -> Found:
             )
         elif found.evidence:
             evidence = True
+        elif found.best is not None:
+            notes.append(f"{target.name} may compute {source.name}: a fit came close")
     status = "not equal" if evidence else "undecided"
-    return Found(status, False, None, None, tuple(distances), tuple(notes))
+    if forward or backward:
+        status = "sub-case" if evidence else "undecided"
+    else:
+        notes.append("arrays that correspond, with axes in any order, were not found")
+        notes += _other_kinds(a, b)
+    return Found(status, False, forward, backward, tuple(distances), tuple(notes))
+
+
+def _other_kinds(a: Parts, b: Parts) -> Iterator[str]:
+    """Arrays that correspond to none because they are of another kind."""
+    for what, one, other in (
+        ("fixed arrays", a.fixed, b.fixed),
+        ("states that start from a parameter", a.learned, b.learned),
+    ):
+        if len(one) != len(other):
+            yield f"{what}: {a.name} has {len(one)}, {b.name} {len(other)}"
 
 
 def _hidden(cell: Parts) -> bool:

@@ -24,6 +24,7 @@ import numpy as np
 
 from derive.comparison.many_runs import run_many
 from derive.comparison.widths import Fitted, lengths, paired, shape_of
+from derive.program import Array
 
 Arrays = dict[str, Any]
 Sizes = Mapping[str, int]
@@ -184,9 +185,12 @@ class _Fit:
         """The fitted parameters at zeros, integers and large numbers, What parameters
         change that are off by as much as the fit leaves open is taken off the difference."""
         flat = np.concatenate([np.ravel(fit.fitted[n]) for n in self.free] or [np.zeros(0)])
-        sizes = 10.0 ** np.arange(ROWS)[:, np.newaxis]
+        sizes = 10.0 ** np.arange(ROWS)
         x = self.draw(self.source.inputs, 1.0, STEPS, ROWS)
-        x = {n: np.round(v * sizes, 0 if k else 3) for k, (n, v) in enumerate(x.items())}
+        x = {
+            n: np.round(v * sizes.reshape(ROWS, *(1,) * (v.ndim - 2)), 0 if k else 3)
+            for k, (n, v) in enumerate(x.items())
+        }
         for value in x.values():
             value[0] = np.round(value[0])
             value[:, -1] = 0.0
@@ -387,17 +391,25 @@ def _mean(residual: Any) -> Any:
 # --- a cell for many parameters at once -----------------------------------------------------
 
 
+def _by_row(array: Array, value: Any, n: int) -> Any:
+    """[n, rows, ...], also of what is the same in all rows or for all parameters."""
+    value = value if array.per_row else value[:, np.newaxis]
+    return np.broadcast_to(value, (n, ROWS, *value.shape[2:]))
+
+
 def _outputs(
     cell: Fitted, params: Arrays, x: Arrays, first: Arrays, sizes: Mapping[str, int]
 ) -> dict[str, Any]:
     """{output array: [n, T, rows, width]} for params [n, ...] and states [n, rows, width]."""
     step, states = cell.step, dict(first)
+    table = step.program.table()
     found: dict[str, list[Any]] = {name: [] for name in step.outputs}
     n = max((len(v) for v in (*params.values(), *states.values())), default=1)
     for t in range(STEPS):
         values = {**params, **{name: value[t][np.newaxis] for name, value in x.items()}, **states}
         run_many(step.program, values, sizes, n, ROWS)
-        states = {s: values[m] for s, m in zip(step.states, step.next_states, strict=True)}
+        nexts = zip(step.states, step.next_states, strict=True)
+        states = {state: _by_row(table[name], values[name], n) for state, name in nexts}
         for name in step.outputs:
-            found[name].append(values[name])
+            found[name].append(_by_row(table[name], values[name], n))
     return {name: np.stack(parts, axis=1) for name, parts in found.items()}

@@ -38,13 +38,30 @@ _EVEN = ("maximum", "minimum", "equal", "not_equal")
 
 
 @dataclass(frozen=True, slots=True)
+class Put:
+    """What stands for a parameter: a number; or itself, times a number and others, plus others.
+
+    times, plus: parameters, and at which axes of this one theirs are.
+    """
+
+    factor: Fraction = Fraction(1)
+    times: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    plus: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    number: Fraction | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Names:
     """What another cell calls an array, and where its axes are in that: {name: (name, axes)}; and
-    its dimensions. minus: parameters that are the negative of what they are called."""
+    its dimensions. An axis that is not there is one along which the other's array is repeated.
+
+    minus: parameters that are the negative of what they are called. put: what stands for one.
+    """
 
     arrays: Mapping[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     dims: Mapping[str, Dim] = field(default_factory=dict)
     minus: frozenset[str] = frozenset()
+    put: Mapping[str, Put] = field(default_factory=dict)
 
     def dim(self, dim: Dim) -> Dim:
         return self.dims.get(dim, dim) if isinstance(dim, str) else dim
@@ -71,7 +88,7 @@ def indexed(step: Step, names: Names | None = None, whole: int | None = None) ->
     two that compute the same from other intermediates may differ.
     """
     walk = _IndexedWalk(step, names or Names(), whole)
-    needed = step.needed()
+    needed = _needed(step)
     for equation in step.program.equations:
         walk.add(equation, needed=equation.out in needed)
     return Indexed(
@@ -80,6 +97,21 @@ def indexed(step: Step, names: Names | None = None, whole: int | None = None) ->
         walk.values,
         frozenset(_at_all_indices(poly) for poly in (*walk.outside, *walk.steep)),
     )
+
+
+def _needed(step: Step) -> set[str]:
+    """Arrays that an output depends on, in this step or a later one."""
+    made = {equation.out: equation for equation in step.program.equations}
+    nexts = dict(zip(step.states, step.next_states, strict=True))
+    found: set[str] = set()
+    waiting = list(step.outputs)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += made[name].operands if name in made else ()
+            waiting += [nexts[name]] if name in nexts else []
+    return found
 
 
 class _IndexedWalk(_Walk):
@@ -102,6 +134,19 @@ class _IndexedWalk(_Walk):
             shown = ",".join(own[axis] for axis in axes)
             own_value = of(Atom(kind, f"{called}[{shown}]"))
             self.values[name] = own_value.times(Fraction(-1 if name in names.minus else 1))
+        own_values = dict(self.values)
+        for name, put in names.put.items():
+            self.values[name] = self.put(own_values, name, put)
+
+    def put(self, own: Mapping[str, Poly], name: str, put: Put) -> Poly:
+        if put.number is not None:
+            return polynomial.constant(put.number)
+        value = own[name].times(put.factor)
+        for other, axes in put.times:
+            value = value * renamed(own[other], {str(j): str(k) for j, k in enumerate(axes)})
+        for other, axes in put.plus:
+            value = value + renamed(own[other], {str(j): str(k) for j, k in enumerate(axes)})
+        return value
 
     def own_indices(self, name: str) -> tuple[str, ...]:
         shape = self.table[name].shape

@@ -28,9 +28,12 @@ ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """arrays: {name: its look}. Those of atoms are made when they are first asked for."""
+    """arrays: {name: its look}. Those of atoms are made when they are first asked for.
+
+    ranks: whether arrays of another number of axes look otherwise."""
 
     arrays: Mapping[str, str]
+    ranks: bool = True
     _known: dict[Atom, str] = field(default_factory=dict)
 
     def atom(self, atom: Atom) -> str:
@@ -41,7 +44,8 @@ class Looks:
     def _made(self, atom: Atom) -> str:
         if atom.kind in ("array", "param"):
             name, own = base_of(atom)
-            return f"{atom.kind}{len(own)}{self.arrays.get(name, '')}"
+            rank = len(own) if self.ranks else ""
+            return f"{atom.kind}{rank}{self.arrays.get(name, '')}"
         name = atom.name if atom.kind in ("function", "power") else ""
         if atom.kind == "running":
             name = atom.name.split("|")[0]

@@ -10,13 +10,13 @@ Signs do not count here, for the normal form of tanh(a - b) depends on names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import permutations
 
 from derive.comparison import polynomial
 from derive.comparison.indexed import ALONE, Indexed, Names, base_of, bound_of, free
-from derive.comparison.indexed_looks import EVEN, looks_of
+from derive.comparison.indexed_looks import EVEN, Looks, looks_of
 from derive.comparison.polynomial import Atom, Poly
 from derive.program.program import Dim
 
@@ -64,15 +64,24 @@ class _Found:
 
 
 class Matching:
-    def __init__(self, a: Indexed, b: Indexed, of_a: Shapes, of_b: Shapes) -> None:
-        self.forms, self.shapes = (a, b), (of_a, of_b)
+    """tied: whether several parameters of b may be one of a, repeated along other axes. Then b
+    computes what a does, and not the other way round."""
 
-    def candidates(self, given: Mapping[str, str]) -> Iterator[Names]:
-        """given: {input of b: of a}. Outputs pair by place, index by index."""
-        self.looks = (
-            looks_of(self.forms[0], self._known(0, {mine: mine for mine in given.values()})),
-            looks_of(self.forms[1], self._known(1, given)),
-        )
+    def __init__(
+        self, a: Indexed, b: Indexed, of_a: Shapes, of_b: Shapes, *, tied: bool = False
+    ) -> None:
+        self.forms, self.shapes, self.tied = (a, b), (of_a, of_b), tied
+
+    def candidates(
+        self, given: Mapping[str, str], outputs: Iterable[tuple[str, str]] = ()
+    ) -> Iterator[Names]:
+        """given: {input of b: of a}.  outputs: arrays of a and b; they pair by place, index by
+        index, and so do their dimensions."""
+        both = self._known(0, {mine: mine for mine in given.values()}), self._known(1, given)
+        if self.tied:
+            self.looks = Looks(both[0], ranks=False), Looks(both[1], ranks=False)
+        else:
+            self.looks = looks_of(self.forms[0], both[0]), looks_of(self.forms[1], both[1])
         start = _Found()
         for theirs, mine in given.items():
             axes = tuple(range(len(self.shapes[0].shapes[mine])))
@@ -80,6 +89,13 @@ class Matching:
             if new is None:
                 return
             start = new
+        for mine, theirs in outputs:
+            shapes = self.shapes[0].shapes[mine], self.shapes[1].shapes[theirs]
+            for one, other in zip(*shapes, strict=True):
+                new = start.dim(one, other)
+                if new is None:
+                    return
+                start = new
         todo = list(zip(self.forms[0].outputs, self.forms[1].outputs, strict=True))
         indices = {str(k): str(k) for k in range(3)}
         for found in self.all(start, [(mine, theirs, indices) for mine, theirs in todo]):
@@ -207,9 +223,12 @@ class Matching:
                 if new is not None:
                     yield new
             return
-        if name in {known for known, _ in found.arrays.values()}:
+        tied = self.tied and self.shapes[0].kinds[name] == "param"
+        if not tied and name in {known for known, _ in found.arrays.values()}:
             return
-        for axes in permutations(range(len(own))):
+        for axes in permutations(range(len(indices)), len(own)):
+            if len(own) != len(indices) and not tied:
+                return
             new = self._at(found, own, [indices[axis] for axis in axes])
             new = None if new is None else self._with(new, name, other, axes)
             if new is not None:
@@ -226,7 +245,7 @@ class Matching:
         if one.kinds[name] != two.kinds[other]:
             return None
         shape, theirs = one.shapes[name], two.shapes[other]
-        if len(shape) != len(theirs):
+        if len(shape) != len(axes):
             return None
         new: _Found | None = found
         for dim, axis in zip(shape, axes, strict=True):

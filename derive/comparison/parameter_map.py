@@ -62,7 +62,9 @@ class ParameterMap:
         if axes == own:
             return text_of(value)
         swapped = axes == (*own[:-2], own[-1], own[-2])
-        return text_of(value) + (".T" if swapped else f".transpose{axes}")
+        text = text_of(value)
+        text = f"({text})" if " " in text else text
+        return text + (".T" if swapped else f".transpose{axes}")
 
     def turned(self, name: str, value: Any) -> Any:
         """An array with its axes as the target has them."""

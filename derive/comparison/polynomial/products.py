@@ -15,6 +15,7 @@ replaced by lighter ones (terms.heavier). What all of them together take is boun
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 
 from derive.comparison.polynomial.functions import rebuilt
 from derive.comparison.polynomial.piecewise import basic
@@ -102,8 +103,10 @@ def _waves(waves: list[tuple[Atom, int]], mono: Mono) -> Poly:
     return pair.times(HALF) * rest
 
 
+@lru_cache(maxsize=1 << 14)
 def _follows(other: Atom, atom: Atom) -> bool:
-    """Whether `other` is positive(d + k), k > 0, where `atom` is positive(d)."""
+    """Whether `other` is positive(d + k), k > 0, where `atom` is positive(d). It is asked for each
+    product of two monomials, of the same few atoms, whose d may be long."""
     if other.name != "positive" or other == atom:
         return False
     k = (other.args[0] - atom.args[0]).number

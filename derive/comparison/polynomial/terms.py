@@ -22,6 +22,8 @@ MAX_TERMS = 2000
 MAX_BITS = 2000
 #: Products of two monomials that one comparison may form, unless it says otherwise.
 STEPS = 400_000
+#: The one before most monomials: it is told by `is`, which takes no time.
+UNIT = Fraction(1)
 #: Longer keys are replaced by a digest of 128 bits, the same on every machine.
 LONG = 96
 
@@ -212,13 +214,16 @@ class Poly:
     def __add__(self, other: Poly) -> Poly:
         terms = dict(self.terms)
         for mono, c in other.terms.items():
-            terms[mono] = terms.get(mono, Fraction(0)) + c
+            before = terms.get(mono)
+            terms[mono] = c if before is None else before + c
         return Poly(terms)
 
     def __sub__(self, other: Poly) -> Poly:
         return self + other.times(Fraction(-1))
 
     def times(self, number: Fraction) -> Poly:
+        if number is UNIT:
+            return self
         if number.numerator.bit_length() + number.denominator.bit_length() > MAX_BITS:
             raise TooLarge
         return Poly({m: c * number for m, c in self.terms.items()})
@@ -228,8 +233,12 @@ class Poly:
         for a, c in self.terms.items():
             for b, d in other.terms.items():
                 spend()
+                # Products of Fractions take most of the time, and most factors are UNIT.
+                both = c if d is UNIT else d if c is UNIT else c * d
                 for mono, e in Poly.product(a, b).terms.items():
-                    terms[mono] = terms.get(mono, Fraction(0)) + c * d * e
+                    own = both if e is UNIT else both * e
+                    before = terms.get(mono)
+                    terms[mono] = own if before is None else before + own
                 if len(terms) > MAX_TERMS:
                     raise TooLarge
         if any(
@@ -290,15 +299,19 @@ def heaviest(value: Poly) -> Mono:
 
 
 def constant(value: Fraction | int) -> Poly:
-    return Poly({(): Fraction(value)})
+    return Poly({(): UNIT if value == 1 else Fraction(value)})
 
 
 def of(atom: Atom, exponent: int = 1) -> Poly:
-    return Poly({((atom, exponent),): Fraction(1)})
+    return single(((atom, exponent),))
 
 
 def single(mono: Mono) -> Poly:
-    return Poly({mono: Fraction(1)})
+    # Most polynomials that are made: nothing is counted, and no zero left out.
+    found = Poly.__new__(Poly)
+    found.terms = {mono: UNIT}
+    found._key = found._ordered = None
+    return found
 
 
 ZERO, ONE = constant(0), constant(1)

@@ -13,6 +13,7 @@ import derive
 from derive.cli import main
 from derive.comparison import polynomial
 from derive.comparison.equal import Verdict, equal
+from derive.comparison.equal_axes import Found
 from derive.comparison.polynomial import ONE, ZERO, Atom, constant, exp, function, of, power
 from derive.comparison.polynomial.functions import FORMS
 from derive.symbolic.evaluate import NUMPY
@@ -230,6 +231,9 @@ def test_cells_of_different_inputs_or_outputs_are_different() -> None:
 
 def test_a_search_that_was_not_finished_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("derive.comparison.matching.MAX_NODES", 2)
+    monkeypatch.setattr(
+        "derive.comparison.equal.proved_equal", lambda *_: Found("undecided", False)
+    )
     turned = cells.nas().vary(rename={f"W_{k}": f"W_{(k + 1) % 8}" for k in range(8)})
     verdict = equal(cells.nas(), turned)
     assert verdict.status == "undecided" and any("not every way" in n for n in verdict.notes)
@@ -416,6 +420,9 @@ def test_the_command_writes_json(capsys, tmp_path) -> None:
 def test_undecided_has_a_status_of_its_own(monkeypatch, capsys) -> None:
     for name in ("searched", "proved"):
         monkeypatch.setattr(f"derive.comparison.equal.{name}", lambda *_: None)
+    monkeypatch.setattr(
+        "derive.comparison.equal.proved_equal", lambda *_: Found("undecided", False)
+    )
     assert main.status(["equal", "janet", "janet"]) == 3
     assert capsys.readouterr().out.startswith("undecided:")
 

@@ -17,6 +17,7 @@ from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from derive.catalogue.entries import ENTRIES, function_of
+from derive.errors import ArgumentError
 
 if TYPE_CHECKING:
     from derive.catalogue.antisymmetric_rnn import antisymmetric_rnn as _antisymmetric_rnn
@@ -251,6 +252,13 @@ def from_spec(text: str) -> Cell:
 
 def family(name: str) -> Callable[..., Cell]:
     """The function of a family: family("lstm") is lstm."""
+    families = sorted({base for base, _ in ENTRIES.values()})
+    if not isinstance(name, str) or name not in families:
+        raise ArgumentError(
+            f"the catalogue has no family {name!r}",
+            facts=(f"families: {', '.join(families)}",),
+            hint='family("lstm")',
+        )
     return _of(function_of(name))
 
 

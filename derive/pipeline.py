@@ -226,7 +226,7 @@ def compile(
     chosen = table.row(target)
     try:
         name = np.dtype(dtype).name
-    except TypeError:
+    except (TypeError, ValueError):
         name = str(dtype)
     name = _one_of(name, DTYPES, "dtype")
     if name not in chosen.dtypes:

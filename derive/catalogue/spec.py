@@ -42,6 +42,10 @@ def from_spec(text: str) -> Checked:
 
 def options(name: str) -> tuple[Option, ...]:
     """The options of an entry; the defaults are those it presets."""
+    if not isinstance(name, str):
+        raise ArgumentTypeError(
+            f"the name of a cell is a str, not {type(name).__name__}", hint='options("lstm")'
+        )
     if name not in ENTRIES:
         what = f"the catalogue has no cell '{name}'"
         raise unknown(what, name, ENTRIES, ArgumentError)

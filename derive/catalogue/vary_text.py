@@ -29,7 +29,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from derive.catalogue.spec import from_spec
-from derive.errors import ArgumentError, CellError, DeriveError
+from derive.errors import ArgumentError, ArgumentTypeError, CellError, DeriveError
 from derive.language import declare, parse_expression, parse_text
 from derive.language.checked import Checked
 from derive.language.names import next_of
@@ -212,6 +212,10 @@ def _base(spec: str, file: str) -> Checked:
 
 def load(path: str | os.PathLike[str]) -> Checked:
     """The cell, or the variant, in a `.cell` file."""
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentTypeError(
+            f"a path is a str or a path, not {type(path).__name__}", hint='load("janet.cell")'
+        )
     shown = os.fspath(path)
     try:
         source = Path(path).read_bytes().decode("utf-8-sig")

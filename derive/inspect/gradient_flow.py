@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ import sympy
 from derive import pipeline, targets
 from derive.cell import Cell
 from derive.derivative import forward
-from derive.errors import ArgumentError
+from derive.errors import ArgumentError, ArgumentTypeError
+from derive.kernel.convert import MOST, closest, kind_text, shape_text, to_array, to_count
 from derive.kernel.signature import Sizes
 from derive.program import Array, Layout, Map, Matmul, Over, Sum, interpret
 from derive.program.formulas import formula
@@ -282,11 +284,13 @@ class _Whole:
     """One sequence, as a step takes it: arrays in parts."""
 
     def __init__(self, cell: Cell, params: Any, inputs: Any, state: Any) -> None:
+        if not isinstance(cell, Cell):
+            raise ArgumentTypeError(f"cell must be a Cell, not {kind_text(cell)}")
         self.cell, self.wholes = cell, cell.checked.wholes
         once = cell.checked.once
         if not isinstance(inputs, Mapping):
             inputs = dict.fromkeys(cell.inputs, inputs)
-        x = {name: np.asarray(inputs[name], dtype=float) for name in cell.inputs}
+        x = _arrays(cell, "input", cell.inputs, inputs)
         if not x:
             raise ArgumentError(
                 f"{cell.name} has no inputs, so nothing tells how many steps there are"
@@ -300,8 +304,15 @@ class _Whole:
                     "an input of one sequence has shape [T, width]" if plain
                     else f"input {name} of one sequence has shape [{letters}]"
                 )  # fmt: skip
-        values = {name: np.asarray(params[name], dtype=float) for name in cell.params}
-        given = {n: np.asarray(v, dtype=float) for n, v in (state or {}).items()}
+        values = _arrays(cell, "parameter", cell.params, params)
+        given = {} if state is None else _arrays(cell, "state", cell.states, state, some=True)
+        for name, value in (*values.items(), *given.items()):
+            axes = cell.params.get(name, cell.states.get(name, ()))
+            if value.ndim != len(axes):
+                shape = " x ".join(map(str, axes))
+                raise ArgumentError(
+                    f"{name} of {cell.name} is {shape}", facts=(f"given {shape_text(value.shape)}",)
+                )
         self.sizes = Sizes(0, 0, _lengths(cell, values, x, given))
         self.params = self.cut(values)
         self.x = self.cut(x)
@@ -328,6 +339,31 @@ class _Whole:
         """Which of the step's states a state is made of."""
         parts = [part for part, *_ in self.wholes.get(state, ((state, ()),))]
         return [self.cell.step.states.index(part) for part in parts]
+
+
+def _arrays(
+    cell: Cell, what: str, names: Mapping[str, Any], given: Any, *, some: bool = False
+) -> dict[str, Any]:
+    """What was given by name, in float64. some: whether names may be left out, or None."""
+    if not isinstance(given, Mapping):
+        raise ArgumentTypeError(
+            f"the {what}s of one sequence are a mapping from names to arrays, not "
+            f"{kind_text(given)}"
+        )
+    left = [name for name in names if given.get(name) is None]
+    if strange := [name for name in given if name not in names]:
+        raise ArgumentError(
+            f"{cell.name} has no {what} {strange[0]!r}",
+            facts=(f"it has {', '.join(names) or 'none'}",), hint=closest(strange[0], names),
+        )  # fmt: skip
+    if left and not some:
+        raise ArgumentError(f"{what} {left[0]} of {cell.name} is missing")
+    found = {}
+    for name in names:
+        if name not in left:
+            array = to_array(given[name], f"{what} {name}", np.dtype(np.float64))
+            found[name] = array.reshape(1) if not array.ndim and names[name] == (1,) else array
+    return found
 
 
 def _norm(matrix: Any) -> float:
@@ -370,6 +406,12 @@ def draw(cell: Cell, sizes: Mapping[str, int], steps: int, seed: int = 0) -> tup
     from derive.inspect.facts.cost import widths
     from derive.pipeline import compile as compiled
 
+    if not isinstance(sizes, Mapping):
+        raise ArgumentTypeError(
+            f"sizes are a mapping from widths to lengths, not {kind_text(sizes)}",
+            hint="draw(cell, {'I': 3, 'H': 4}, 5)",
+        )
+    steps = to_count(steps, "steps", most=MOST)
     kernel = compiled(cell, targets.plain().name, "float64")
     params = kernel.init({name: sizes[name] for name in widths(cell) if name in sizes}, seed=seed)
     random, known = np.random.default_rng(seed), Sizes(1, 1, sizes)
@@ -389,7 +431,18 @@ def chrono(
     """Chrono initialisation: the forget bias is log of a uniform draw from [1, longest - 1], and
     the input gate's bias, if there is one, its negative. Tallec & Ollivier 2018,
     arXiv 1804.11188, eq. 16."""
-    if forget not in params:
-        raise ArgumentError(f"there is no parameter '{forget}'", hint=f"one of {', '.join(params)}")
-    bias = np.log(np.random.default_rng(seed).uniform(1, longest - 1, np.shape(params[forget])))
+    if not isinstance(params, Mapping):
+        raise ArgumentTypeError(
+            f"params must be a mapping from names to arrays, not {kind_text(params)}"
+        )
+    for name in (forget, *([input_] if not isinstance(input_, str) or input_ else [])):
+        if not isinstance(name, str) or name not in params:
+            known = ", ".join(map(str, params))
+            raise ArgumentError(f"there is no parameter {name!r}", hint=f"one of {known}")
+    if isinstance(longest, bool) or not isinstance(longest, Real) or not 2 <= longest < np.inf:
+        raise ArgumentError(
+            f"longest is a number of steps from 2 on, not {longest!r}", hint="longest=100"
+        )
+    random = np.random.default_rng(to_count(seed, "seed"))
+    bias = np.log(random.uniform(1, longest - 1, np.shape(params[forget])))
     return {**params, forget: bias, **({input_: -bias} if input_ else {})}

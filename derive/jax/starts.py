@@ -64,7 +64,7 @@ def _key(key: Any) -> Any:
 def _dtype(dtype: Any) -> Any:
     try:
         kind = jnp.zeros(()).dtype if dtype is None else jnp.dtype(dtype)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ArgumentTypeError(
             f"dtype is no type of numbers: {dtype!r}", hint="dtype=jnp.float32"
         ) from error

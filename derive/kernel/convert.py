@@ -223,5 +223,5 @@ CONVERSIONS = {"c": "take its real part, for example np.real(...)"}
 def closest(name: Any, names: Iterable[str]) -> str | None:
     import difflib  # only when something is wrong
 
-    matches = difflib.get_close_matches(str(name), list(names), n=1)
+    matches = difflib.get_close_matches(str(name), list(map(str, names)), n=1)
     return f"did you mean {matches[0]!r}?" if matches else None

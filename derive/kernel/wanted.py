@@ -7,7 +7,7 @@ Not here: leaving out what only the others need (schedule/save_or_recompute.py).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +29,18 @@ def to_wanted(wrt: Any, signature: Signature) -> tuple[str, ...] | None:
     """wrt: None for all, a name, or several."""
     if wrt is None:
         return None
-    if not isinstance(wrt, str | Iterable):
+    if not isinstance(wrt, str | Iterable) or getattr(wrt, "ndim", 1) == 0:
         raise ArgumentTypeError(
             f"wrt must be names of arrays or None for all, not {kind_text(wrt)}",
             hint=_example(signature),
         )
-    names = {wrt} if isinstance(wrt, str) else set(wrt)
+    given = [wrt] if isinstance(wrt, str) else list(wrt)
+    if wrong := [name for name in given if not isinstance(name, Hashable)]:
+        raise ArgumentTypeError(
+            f"wrt must hold names of arrays, and has {kind_text(wrong[0])}",
+            hint=_example(signature),
+        )
+    names = set(given)
     known = signature.differentiable()
     for name in sorted(names, key=str):
         if name in signature.fixed:

@@ -103,7 +103,13 @@ def fixed_arrays(
     cell: Cell, sizes: Mapping[str, int], given: Mapping[str, Any] | None, dtype: Any
 ) -> Arrays:
     """The cell's fixed arrays, as one layer takes them."""
-    names, given = cell.checked.fixed, given or {}
+    names = cell.checked.fixed
+    if given is not None and not isinstance(given, Mapping):
+        raise ArgumentTypeError(
+            f"fixed is a mapping from names to arrays, not {kind_text(given)}",
+            hint=f'fixed={{"{names[0] if names else "A"}": ...}}',
+        )
+    given = given or {}
     if strange := [name for name in given if name not in names]:
         raise ArgumentError(
             f"{cell.name} has no fixed array {strange[0]!r}",

@@ -109,7 +109,7 @@ class RNN:
         self.batch_first = to_flag(batch_first, "batch_first")
         self.dropout = _probability(dropout)
         self.past_end = past_end
-        if past_end not in PAST_END:
+        if not isinstance(past_end, str) or past_end not in PAST_END:
             raise unknown_past_end(past_end)
         if not isinstance(target, str | None):
             raise ArgumentTypeError(

@@ -189,7 +189,7 @@ def run_sequence(
     remat: str | None = None,
 ) -> Sequence:
     """All steps of all rows in one call of the fused kernel; shapes as Kernel.forward's."""
-    if past_end not in PAST_END:
+    if not isinstance(past_end, str) or past_end not in PAST_END:
         raise unknown_past_end(past_end)
     if lengths is None:
         past_end = "zero"

@@ -66,6 +66,10 @@ def export(
     ArgumentError where parameters do not fit, before anything is written; nothing is written
     either where one file cannot be.
     """
+    if not isinstance(folder, str | os.PathLike):
+        raise ArgumentTypeError(
+            f"folder is a str or a path, not {kind_text(folder)}", hint='folder="device"'
+        )
     files = exported(
         cell, params, dtype=dtype, activations=activations, data=data, ranges=ranges, steps=steps,
         sizes=sizes, source=source, **options,

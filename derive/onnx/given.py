@@ -125,7 +125,7 @@ def _of_place(
         if name + end not in arrays:
             raise ArgumentError(
                 f"parameter {name + end} is missing",
-                facts=(f"given: {', '.join(arrays) or 'none'}",),
+                facts=(f"given: {', '.join(map(str, arrays)) or 'none'}",),
                 hint=closest(name + end, arrays) or "weights.load maps other systems' names",
             )
         array = to_array(arrays[name + end], f"parameter {name + end}", np.dtype(dtype))

@@ -346,7 +346,7 @@ def float_dtype(dtype: Any) -> np.dtype[Any]:
     kind: np.dtype[Any]
     try:
         kind = np.dtype(object if dtype is None else dtype)  # NumPy takes None for float64
-    except TypeError:
+    except (TypeError, ValueError):
         kind = np.dtype(object)
     if kind.name not in ("float32", "float64"):
         raise ArgumentTypeError(

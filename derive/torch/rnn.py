@@ -61,7 +61,7 @@ class RNN(Stack):
         super().__init__()
         self.cell = _a_cell(cell)
         self._set_options(num_layers, bias, batch_first, dropout, bidirectional)
-        if past_end not in PAST_END:
+        if not isinstance(past_end, str) or past_end not in PAST_END:
             raise unknown_past_end(past_end)
         self.past_end = past_end
         self.threads = checks.threads_of(threads)

@@ -21,6 +21,7 @@ def cross_entropy(logits: Array, targets: Any, weights: Any = None) -> tuple[flo
     logits: [..., K]; targets: [...] integers below K; weights: [...], how much a position counts,
     all the same where left out. Where all weights are 0, loss and gradient are 0.
     """
+    logits = _floats(logits, "logits")
     targets = to_numbers(targets, "targets")
     if targets.shape != logits.shape[:-1] or not np.issubdtype(targets.dtype, np.integer):
         raise ArgumentError(
@@ -58,6 +59,7 @@ def squared_error(outputs: Array, targets: Any, weights: Any = None) -> tuple[fl
 
     outputs, targets: [..., K]; weights: [...], as of `cross_entropy`.
     """
+    outputs = _floats(outputs, "outputs")
     targets = to_array(targets, "targets", outputs.dtype)
     if targets.shape != outputs.shape:
         raise ArgumentError(
@@ -78,6 +80,14 @@ def to_numbers(value: Any, label: str) -> Array:
     if array.dtype.kind not in "fiub":
         raise ArgumentTypeError(f"{label} must hold real numbers, not {dtype_text(array)}")
     return array
+
+
+def _floats(value: Any, label: str) -> Array:
+    """What a gradient has the dtype of: at least one axis of floating point numbers."""
+    array = to_numbers(value, label)
+    if not array.ndim:
+        raise ArgumentError(f"{label} are [..., K], and a number was given")
+    return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
 def _shares(shape: tuple[int, ...], weights: Any) -> Array:

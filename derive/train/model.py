@@ -16,8 +16,17 @@ from typing import Any
 import numpy as np
 
 from derive.cell import Cell
-from derive.errors import ArgumentError
-from derive.kernel.convert import read, shape_text, to_array, to_count, to_generator
+from derive.errors import ArgumentError, ArgumentTypeError
+from derive.kernel.convert import (
+    check_room,
+    kind_text,
+    no_room,
+    read,
+    shape_text,
+    to_array,
+    to_count,
+    to_generator,
+)
 from derive.kernel.signature import Array, Arrays
 from derive.layers import RNN, checkpoint
 from derive.train.losses import cross_entropy, squared_error, to_numbers
@@ -87,12 +96,13 @@ class Model:
         reads, wide = prod(self.rnn.input_shape), prod(self.rnn.output_shape)
         if symbols is not None:
             rows = to_count(symbols, "symbols", least=1)
-            self._own[TABLE] = random.normal(size=(rows, reads)).astype(dtype)
+            self._own[TABLE] = _normal(random, TABLE, (rows, reads)).astype(dtype)
         elif lift is not None:
             rows = to_count(lift, "lift", least=1)
-            self._own[LIFT] = (random.normal(size=(rows, reads)) / rows**0.5).astype(dtype)
+            self._own[LIFT] = (_normal(random, LIFT, (rows, reads)) / rows**0.5).astype(dtype)
         scale = max(wide, 1) ** 0.5
-        self._own[READOUT] = (random.normal(size=(wide, self.outputs)) / scale).astype(dtype)
+        drawn = _normal(random, READOUT, (wide, self.outputs))
+        self._own[READOUT] = (drawn / scale).astype(dtype)
         self._own[BIAS] = np.zeros(self.outputs, dtype)
 
     @property
@@ -180,6 +190,10 @@ class Model:
     # --- parts --------------------------------------------------------------------------------
 
     def _run(self, batch: Batch, state: Any, *, training: bool) -> Any:
+        if not isinstance(batch, Batch):
+            raise ArgumentTypeError(
+                f"a model is given a Batch, not {kind_text(batch)}", hint="train.Batch(x, y)"
+            )
         x = read(batch.x, "x")
         if TABLE in self._own:
             if x.ndim != 2 or not np.issubdtype(x.dtype, np.integer):
@@ -229,6 +243,15 @@ class Model:
         if batch.lengths is None:
             return np.full(output.shape[1], len(output) - 1)
         return np.asarray(batch.lengths) - 1
+
+
+def _normal(random: np.random.Generator, label: str, shape: tuple[int, int]) -> Array:
+    """A draw from a normal distribution; an error where there is no room for it."""
+    check_room(label, shape, 8)
+    try:
+        return random.normal(size=shape)
+    except (MemoryError, ValueError) as error:
+        raise no_room(label, shape) from error
 
 
 def _one_axis(array: Array) -> Array:

@@ -30,9 +30,9 @@ class Adam:
         _check_number("beta2", beta2, lambda v: 0 <= v < 1, "0.999")
         _check_number("eps", eps, lambda v: v > 0, "1e-8")
         _check_number("weight_decay", weight_decay, lambda v: v >= 0, "0.01")
-        self._params = dict(params)
-        self._first = {name: np.zeros_like(array) for name, array in params.items()}
-        self._second = {name: np.zeros_like(array) for name, array in params.items()}
+        self._params = _arrays(params, "params", "model.params")
+        self._first = {name: np.zeros_like(array) for name, array in self._params.items()}
+        self._second = {name: np.zeros_like(array) for name, array in self._params.items()}
         self._beta1, self._beta2, self._eps, self._decay = beta1, beta2, eps, weight_decay
         self._steps = 0
 
@@ -59,7 +59,7 @@ class SGD:
 
     def __init__(self, params: Mapping[str, Array], *, momentum: float = 0.0) -> None:
         _check_number("momentum", momentum, lambda v: 0 <= v < 1, "0.9")
-        self._params = dict(params)
+        self._params = _arrays(params, "params", "model.params")
         self._momentum = momentum
         self._moving: Arrays = {}
 
@@ -79,7 +79,8 @@ class SGD:
 def clip_by_norm(gradients: Mapping[str, Array], bound: float) -> float:
     """Scales all gradients together, in place, to a norm of at most `bound`; returns the norm
     before. Where that is infinite or NaN nothing is changed; an infinite bound changes nothing."""
-    if bound != math.inf:
+    gradients = _arrays(gradients, "gradients", "loss, grads = model.gradients(batch)")
+    if not (isinstance(bound, Real) and bound == math.inf):
         _check_number("bound", bound, lambda v: v > 0, "1.0")
     norm = math.sqrt(sum(float(np.vdot(d, d)) for d in gradients.values()))
     if math.isfinite(norm) and norm > bound:
@@ -109,6 +110,24 @@ def _share(step: int, steps: int) -> float:
     return min(max(step / steps, 0.0), 1.0)
 
 
+def _arrays(given: Any, what: str, hint: str) -> Arrays:
+    """What is changed in place has to be arrays, and their own memory."""
+    if not isinstance(given, Mapping):
+        raise ArgumentTypeError(
+            f"{what} are a mapping from names to arrays, not {kind_text(given)}", hint=hint
+        )
+    for name, array in given.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+            kind = f"of {array.dtype}" if isinstance(array, np.ndarray) else kind_text(array)
+            raise ArgumentTypeError(
+                f"{name} of {what} has to be an array of floating point numbers, not {kind}",
+                hint=hint,
+            )
+        if not array.flags.writeable:
+            raise ArgumentError(f"{name} of {what} is read-only, and would be changed", hint=hint)
+    return dict(given)
+
+
 def _check(params: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
     if not isinstance(gradients, Mapping):
         raise ArgumentTypeError(
@@ -119,7 +138,7 @@ def _check(params: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
         if name not in gradients or np.shape(gradients[name]) != array.shape:
             raise ArgumentError(
                 f"there is no gradient of {name} in its shape",
-                facts=(f"given: {', '.join(gradients) or 'none'}",),
+                facts=(f"given: {', '.join(map(str, gradients)) or 'none'}",),
                 hint="loss, grads = model.gradients(batch)",
             )
 

@@ -24,7 +24,14 @@ from derive.weights.blocks import Entry, Lengths, dims_of, join, lengths_of, spl
 from derive.weights.compare import compare, layout_of, misfit
 from derive.weights.kinds import converted, kinship
 from derive.weights.name_scopes import by_names, global_arrays, local_arrays
-from derive.weights.options import check_cell, float_type, is_model, options_of, system_of
+from derive.weights.options import (
+    check_cell,
+    check_prefix,
+    float_type,
+    is_model,
+    options_of,
+    system_of,
+)
 from derive.weights.suggest import fit, renamed
 from derive.weights.systems import Layout, System
 from derive.weights.traits import Traits, mirrored, traits_of
@@ -66,6 +73,7 @@ def load(
     """
     check_cell(cell)
     system = system_of(source)
+    check_prefix(prefix)
     chosen = options_of(system, options)
     if system.name == "pytorch" and hasattr(arrays, "state_dict"):
         from derive.weights.modules import load_module
@@ -132,6 +140,7 @@ def save(
     """
     check_cell(cell)
     system = system_of(target)
+    check_prefix(prefix)
     chosen = options_of(system, options)
     if system.name == "onnx" and isinstance(params, Sequence) and len(params) == 2:
         pair = [save(cell, target, side, prefix=prefix, **options) for side in params]

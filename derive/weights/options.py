@@ -26,8 +26,15 @@ def check_cell(cell: Any) -> None:
         )
 
 
+def check_prefix(prefix: Any) -> None:
+    if not isinstance(prefix, str | None):
+        raise ArgumentTypeError(
+            f"prefix must be text, not {kind_text(prefix)}", hint='prefix="encoder."'
+        )
+
+
 def system_of(name: Any) -> System:
-    if name not in SYSTEMS:
+    if not isinstance(name, str) or name not in SYSTEMS:
         raise ArgumentError(
             f"unknown system {name!r}",
             facts=(f"known: {', '.join(SYSTEMS)}",),
@@ -54,7 +61,7 @@ def float_type(dtype: Any) -> np.dtype[Any]:
     """float32 or float64, or the error that says so."""
     try:
         kind: np.dtype[Any] = np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError):
         kind = np.dtype(object)
     if kind.name not in ("float32", "float64"):
         raise ArgumentTypeError(

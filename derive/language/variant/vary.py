@@ -26,6 +26,7 @@ from derive.language.tokens import Source, Statement
 from derive.language.tree import Name, Node, Number, names_of
 from derive.language.variant import vary_terms
 from derive.language.variant.rewriting import in_order, substituted
+from derive.language.variant.vary_options import check_options
 
 NOWHERE = Place("<varied>", 1, 1, "")
 
@@ -49,9 +50,14 @@ def vary(
     **definitions: Any,
 ) -> Checked:
     """A variant of `cell`; `Cell.vary` says what the arguments mean."""
+    check_options(
+        mappings={"replace": replace, "activation": activation, "consts": consts},
+        names={"tie": tie, "rename": rename},
+        lists={"remove": remove, "declare": declare, "outputs": outputs},
+    )
     replace = {**(replace or {}), **definitions}
     draft = _Draft(cell)
-    removed = [remove] if isinstance(remove, str) else list(remove)
+    removed = _several(remove)
     lines, wanted = _several(declare), _several(outputs)
     for line in lines:
         draft.declare(line)

@@ -206,6 +206,8 @@ MISTAKES = {
     "close": (("W", "xx"), ArgumentError, "did you mean 'x'?"),
     "output": (("h_next",), ArgumentError, "no such parameter, input or state"),
     "number": (3, ArgumentTypeError, "wrt must be names of arrays or None for all, not int"),
+    "lists": ([["W"]], ArgumentTypeError, "wrt must hold names of arrays, and has list"),
+    "arrays": (np.ones((2, 2)), ArgumentTypeError, "wrt must hold names of arrays, and has ndarr"),
     "no name": ((1,), ArgumentError, "wrt has 1, but two_inputs has no such"),
 }
 

@@ -44,6 +44,8 @@ Tick = Callable[[str], None]
 
 #: How often `equal` says what it did.
 STEPS = 6
+#: Steps for forms of two cells of vectors index by index.
+BY_INDEX = 30_000
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -148,12 +150,8 @@ class Comparing:
         self.search()
         if (verdict := self.by_maps()) is not None:
             return verdict
-        # Of products of parameters more is known index by index.
-        found = proved_equal(Parts(self.a), Parts(self.b))
-        if found.proved:
-            self.maps = [found.forward, found.backward]
-            self.notes += found.notes
-            return self.verdict("equal", proved=True)
+        if (verdict := self.by_index()) is not None:
+            return verdict
         excluded = [self.excluded(k) for k in (0, 1)]
         return self.by_maps() or self.by_numbers(excluded)
 
@@ -240,6 +238,19 @@ class Comparing:
         if widths:
             self.notes.append(widths)
             return self.verdict("sub-case", proved=True)
+        return self.verdict("equal", proved=True)
+
+    def by_index(self) -> Verdict | None:
+        """Of products of parameters more is known index by index."""
+        try:
+            with polynomial.budget(BY_INDEX):
+                found = proved_equal(Parts(self.a), Parts(self.b))
+        except polynomial.TooLarge:
+            return None
+        if not found.proved:
+            return None
+        self.maps = [found.forward, found.backward]
+        self.notes += found.notes
         return self.verdict("equal", proved=True)
 
     # --- numbers ------------------------------------------------------------------------------

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from renamed import renamed
 from test_equal_axes import with_other_names
 
 import derive
+from derive.fuzz.axes_grammar import cells_with_axes
+from derive.fuzz.check import cell_of
 
 HEADS = """
 cell {name}
@@ -188,3 +192,20 @@ def test_a_copy_of_a_strange_cell_is_proved_equal_and_a_change_of_it_ends_in_a_v
     # What is changed may be what no output depends on.
     changed = derive.Cell.parse(text.replace("0.5 * tanh(", "0.5 * sin(").replace("u * 2", "u**2"))
     assert derive.equal(cell, changed).status in ("equal", "not equal", "undecided")
+
+
+@pytest.mark.parametrize("number", [12, pytest.param(150, marks=pytest.mark.slow)])
+def test_a_copy_of_a_random_cell_with_axes_is_proved_equal(number: int) -> None:
+    @seed(4242)
+    @settings(
+        max_examples=number, database=None, deadline=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(cells_with_axes())
+    def each(drawn: Any) -> None:
+        found = cell_of(drawn)
+        if found is not None:
+            verdict = derive.equal(found[0], renamed(found[0]))
+            assert verdict.status == "equal" and verdict.proved, f"{found[1]}\n{verdict}"
+
+    each()

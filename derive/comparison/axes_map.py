@@ -44,15 +44,15 @@ def map_of(
     for cell in (source, target):
         for name, put in cell.less.put.items():
             if put.number is not None:
-                others = ", ".join(
-                    other
+                sign = "*" if put.number else "+"
+                taken = " and ".join(
+                    f"{other} {sign} {name} for {other}"
                     for other, told in cell.less.told.items()
                     if name in {n for n, _ in (*told.times, *told.plus)}
                 )
                 lines.append(
-                    f"{name} of {cell.name} may be {put.number}: with "
-                    f"{'its product' if put.number else 'the sum'} with {name} for {others} the "
-                    "sums are what they were"
+                    f"{name} of {cell.name} may be {put.number}: with {taken} the sums are what "
+                    "they were"
                 )
     if form is not None:
         for key, value in zip(source.outputs, form.outputs, strict=True):

@@ -57,6 +57,8 @@ class Target:
     other ways, with sanitizers for example, its memory fenced in, and called by address.
     low(): definitions that lower the thresholds of such a unit.
     module: whether the files are a Python module that takes its memory from `numpy.empty`.
+    flags: whether `load` compiles when a kernel is called, and takes flags of the compiler besides:
+    load(files, signature, dtype, flags). So it can be run under sanitizers too.
     numpy_functions: whether functions are NumPy's, so that exp(-v) of sigmoid may overflow.
     """
 
@@ -65,7 +67,7 @@ class Target:
     shows: str
     suffixes: Mapping[str, str]
     emit: Callable[[Cell, Schedule], Files]
-    load: Callable[[Files, Signature, str], Backend]
+    load: Callable[..., Backend]
     shared: tuple[str, ...] = ()
     serve: Callable[[Files, Signature, str, int, bool], Backend] | None = None
     looks: Callable[[str], tuple[Look, Look]] | None = None
@@ -80,6 +82,7 @@ class Target:
     usual: bool = True
     fixed: bool = False
     least: int = 0
+    flags: bool = False
 
     def is_shared(self, path: str) -> bool:
         return path.rpartition("/")[2] in self.shared
@@ -233,10 +236,12 @@ def _mcu_files(cell: Cell, schedule: Schedule) -> Files:
     return mcu_files(cell, schedule)
 
 
-def _mcu_backend(files: Files, signature: Signature, dtype: str) -> Backend:
+def _mcu_backend(
+    files: Files, signature: Signature, dtype: str, flags: tuple[str, ...] = ()
+) -> Backend:
     from derive.kernel.mcu_backend import McuBackend
 
-    return McuBackend(files, signature)
+    return McuBackend(files, signature, flags)
 
 
 # --- The table ------------------------------------------------------------------------------
@@ -279,6 +284,7 @@ _ROWS = (
         dtypes=("float32",),
         fixed=True,
         least=1,
+        flags=True,
         usual=False,
         find=lambda: compiler.find_compiler(),
         install=compiler.INSTALL,

@@ -145,7 +145,7 @@ def _flow(
     default="cells,axes",
     show_default=True,
     metavar="W",
-    help="cells, axes, texts, files, calls; with commas.",
+    help="cells, axes, texts, files, calls, devices; with commas.",
 )
 @click.option(
     "--target", default=FUZZED, show_default=True, metavar="T", help="What cells are run through."

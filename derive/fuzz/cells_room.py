@@ -44,13 +44,15 @@ class CellsRoom:
         self.counts: Counter[str] = Counter()
         rows = [table.row(name) for name in targets]
         self._dtypes = [d for d in _DTYPES if all(d in row.dtypes for row in rows)]
-        if sanitize and (alone := [r.name for r in rows if r.unit is None and not r.module]):
+        apart = [row for row in rows if row.unit is not None or (sanitize and row.flags)]
+        alone = [row.name for row in rows if row not in apart and not row.module]
+        if sanitize and alone:
             raise ArgumentError(
                 f"--sanitize has no way to build the target {alone[0]}", hint="--target c"
             )
         self._least = max((row.least for row in rows), default=0)
-        self._here = [row for row in rows if row.unit is None]
-        self._workers = [Worker(row, sanitize=sanitize) for row in rows if row.unit is not None]
+        self._here = [row for row in rows if row not in apart]
+        self._workers = [Worker(row, sanitize=sanitize) for row in apart]
         self._torch = _has_torch()
         self._case: tuple[str, Cell | None, Call | None] = ("", None, None)
 

@@ -30,7 +30,7 @@ from derive.errors import ArgumentError
 from derive.fuzz.fault import Fault
 
 CHUNK = 50
-WHAT = ("cells", "axes", "texts", "files", "calls")
+WHAT = ("cells", "axes", "texts", "files", "calls", "devices")
 
 # What hypothesis keeps of its own is of no use to the folder that the user is in.
 set_hypothesis_home_dir(os.path.join(tempfile.gettempdir(), f"derive-hypothesis-{os.getpid()}"))
@@ -230,6 +230,10 @@ def rooms_of(
             from derive.fuzz.files_room import FilesRoom
 
             rooms[name] = FilesRoom()
+        elif name == "devices":
+            from derive.fuzz.devices_room import DevicesRoom
+
+            rooms[name] = DevicesRoom()
         elif name == "texts":
             from derive.fuzz.texts_room import TextsRoom
 

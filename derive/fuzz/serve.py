@@ -30,12 +30,15 @@ def _call(question: Answer) -> Answer:
     plan, own = question["plan"], Signature(**question["signature"])
     of_parts = Signature(**question["signature_of_parts"])
     row = targets.row(question["target"])
-    assert row.unit is not None
     try:
-        backend: Any = row.unit(
-            question["files"], of_parts, plan.dtype, plan.threads, team=plan.threads,
-            library=_library(question["path"]),
-        )  # fmt: skip
+        backend: Any
+        if row.unit is None:
+            backend = row.load(question["files"], of_parts, plan.dtype, question["flags"])
+        else:
+            backend = row.unit(
+                question["files"], of_parts, plan.dtype, plan.threads, team=plan.threads,
+                library=_library(question["path"]),
+            )  # fmt: skip
         if question["parts"]:
             groups = Groups(*map(tuple, (own.params, own.inputs, own.states, own.outputs)))
             backend = WholeBackend(backend, question["parts"], groups, np.dtype(plan.dtype))
@@ -94,6 +97,7 @@ def _live_with(memory: int) -> None:
 
 
 if __name__ == "__main__":
+    os.environ.pop("LD_PRELOAD", None)  # libraries for this process, not for a compiler
     if len(sys.argv) > 1:
         _live_with(int(sys.argv[1]))
     # What anything prints must not get between two answers.

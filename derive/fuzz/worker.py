@@ -1,6 +1,7 @@
 """Compiled kernels in a process of their own: compiled here, called there.
 
-In: a target whose files are a unit of C (targets.py), its files, a Signature, a Plan and arrays.
+In: a target whose files are a unit of C (targets.py), its files, a Signature, a Plan and arrays. A
+target that compiles when it is called does so there.
 Out: Results; a Fault where the compiler refuses, the process dies, a sanitizer speaks, or the call
 does not end.
 Not here: what is right; the process (child.py).
@@ -67,7 +68,8 @@ class Worker:
         whole, of_parts = map(plain, signatures)
         answer = self.child.ask({
             "kind": "call", "target": self.target.name,
-            "path": str(self.compiled(files, plan.dtype)), "files": dict(files),
+            "path": str(self.compiled(files, plan.dtype)) if self.target.unit else "",
+            "flags": _SANITIZE if self.sanitize else (), "files": dict(files),
             "signature": whole, "signature_of_parts": of_parts, "parts": parts, "plan": plan,
             "given": given,
         })  # fmt: skip

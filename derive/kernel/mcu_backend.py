@@ -45,10 +45,13 @@ class _Built:
 
 
 class McuBackend:
-    """Implements derive.kernel.backend.Backend, in float32."""
+    """Implements derive.kernel.backend.Backend, in float32. flags: of the compiler, besides."""
 
-    def __init__(self, files: Mapping[str, str], signature: Signature) -> None:
+    def __init__(
+        self, files: Mapping[str, str], signature: Signature, flags: tuple[str, ...] = ()
+    ) -> None:
         self._files = dict(files)
+        self._flags = (*FLAGS, *flags)
         self._signature = signature
         self._name = signature.name
         self._members = members(signature.params)
@@ -98,7 +101,7 @@ class McuBackend:
         defines += [f"{named.window}={window}", named.train]
         code = self._code()
         sources = {**self._files, code: self._files[code] + self._host(sizes)}
-        library = compile_library(sources, flags=FLAGS, defines=defines)
+        library = compile_library(sources, flags=self._flags, defines=defines)
         found = (ctypes.c_size_t * 3).in_dll(library, "derive_host_bytes")
         readers = tuple(library[f"derive_host_{k}"] for k in range(len(self._readers)))
         built = _Built(library, (found[0], found[1], found[2]), readers)

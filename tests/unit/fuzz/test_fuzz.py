@@ -22,11 +22,11 @@ from hypothesis import Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.internal.conjecture import providers
 
-from derive import pipeline
+from derive import pipeline, targets
 from derive.cell import Cell
 from derive.cli import main
 from derive.errors import ArgumentError
-from derive.fuzz import cells_room, child, torch_axes, torch_cell, truth
+from derive.fuzz import cells_room, child, devices_room, torch_axes, torch_cell, truth
 from derive.fuzz.axes_grammar import cells_with_axes
 from derive.fuzz.calls import Call, calls
 from derive.fuzz.calls_room import replay
@@ -37,6 +37,7 @@ from derive.fuzz.run import Finding, Outcome, fuzz, rooms_of
 from derive.fuzz.running import Plan
 from derive.fuzz.texts_room import TextsRoom
 from derive.fuzz.truth import expect
+from derive.mcu.export import exported
 from derive.symbolic import functions
 from derive.verification.reference import Point
 from derive.verification.reference import run as run_of
@@ -73,8 +74,23 @@ def test_random_cells_are_right_in_c(seed: int) -> None:
 
 def test_random_cells_are_right_in_c_for_microcontrollers() -> None:
     nothing_fails(ran("cells", ("mcu",), 300, 2), "calls", 3)
-    with pytest.raises(ArgumentError, match="--sanitize has no way to build the target mcu"):
-        rooms_of(["cells"], ("mcu",), sanitize=True)
+
+
+def test_random_cells_are_clean_in_c_for_microcontrollers_under_sanitizers() -> None:
+    nothing_fails(ran("cells", ("mcu",), 301, 2, sanitize=True), "calls", 2)
+
+
+def test_random_cells_run_as_folders_for_devices() -> None:
+    nothing_fails(ran("devices", (), 302, 2), "programs", 3)
+
+
+def test_a_target_that_cannot_be_built_under_sanitizers_is_told() -> None:
+    plain = replace(targets.row("mcu"), name="plain", flags=False)
+    with (
+        targets.added(plain),
+        pytest.raises(ArgumentError, match="--sanitize has no way to build the target plain"),
+    ):
+        rooms_of(["cells"], ("plain",), sanitize=True)
 
 
 def test_random_cells_are_clean_in_c_under_sanitizers() -> None:
@@ -164,6 +180,45 @@ def test_a_write_past_an_array_is_found_by_the_sanitizer(damaged: Callable[..., 
     damaged("c", "return DK_OK;", "return ((char *)malloc(8))[8] = 1, DK_OK;")
     found = only_finding(ran("cells", ("c",), 4, 10, shrink=False, sanitize=True))
     assert found.kind.startswith("c: a sanitizer speaks: store to address ... with insufficient")
+
+
+def test_a_write_past_an_array_of_a_microcontroller_is_found_by_the_sanitizer(
+    damaged: Callable[..., None],
+) -> None:
+    loop = "for (int t = 0; t < steps; ++t) {"
+    damaged("mcu", loop, f"{loop} ((volatile char *)tape)[sizeof *tape] = 1;")
+    found = only_finding(ran("cells", ("mcu",), 4, 10, shrink=False, sanitize=True))
+    assert found.kind.startswith("mcu: a sanitizer speaks"), found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        ("int wrong = 0;", "int wrong = 0, wrong_2;", "float32: the compiler refuses"),
+        ("wrong != 0;", "wrong != 0 ? 3 : 3;", "float32: the program fails"),
+        ("_step(&", "_step(1 + &", "float32: the program fails"),
+    ],
+)
+def test_a_wrong_folder_for_a_device_is_found(
+    monkeypatch: pytest.MonkeyPatch, old: str, new: str, kind: str
+) -> None:
+    def edited(*args: Any, **options: Any) -> dict[str, str]:
+        files = exported(*args, **options)
+        return {**files, "main.c": files["main.c"].replace(old, new)}
+
+    monkeypatch.setattr(devices_room, "exported", edited)
+    found = only_finding(ran("devices", (), 5, 3, shrink=False))
+    assert found.kind == kind, found
+    assert "derive.mcu.export(cell, 'device', params" in found.case
+
+
+def test_an_exception_of_an_export_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any, **options: Any) -> dict[str, str]:
+        raise KeyError("h")
+
+    monkeypatch.setattr(devices_room, "exported", broken)
+    found = only_finding(ran("devices", (), 5, 3, shrink=False))
+    assert found.kind == "float32: exporting raises KeyError"
 
 
 def test_text_that_does_not_compile_is_a_finding(damaged: Callable[..., None]) -> None:

@@ -66,11 +66,12 @@ def main_file(
         arrays.append(_constant(f"static const {real} {text}{shown}", example.inputs[array]))
         arguments.append(text if is_once else f"{text}[t]")
     locals_, compares = [], []
+    outputs = example.outputs
     for key, array in zip(schedule.output_keys, step.outputs, strict=True):
         brackets = names.brackets(names.shapes[array])
         wanted, out = namer(f"wanted_{names.outputs[key]}"), namer(f"out_{names.outputs[key]}")
         arrays.append(
-            _constant(f"static const {real} {wanted}[STEPS]{brackets}", example.outputs[key])
+            _constant(f"static const {real} {wanted}[STEPS]{brackets}", _in_range(outputs[key]))
         )
         locals_.append(f"{real} {out}{brackets};")
         arguments.append(out)
@@ -87,6 +88,7 @@ def main_file(
         "state": state,
         "real": real,
         "exact": real != "float",
+        "lost": not all(np.isfinite(array).all() for array in outputs.values()),
         "steps": example.steps,
         "notes": notes,
         "arrays": arrays,
@@ -96,6 +98,13 @@ def main_file(
         "starts": _starts(cell, names, state, stored),
     }
     return environment().get_template("mcu/main.c.j2").render(context)
+
+
+def _in_range(array: Array) -> Array:
+    """A constant of C has no infinity: the largest number stands for what is not finite."""
+    if array.dtype.kind == "i":
+        return array
+    return np.where(np.isfinite(array), array, np.finfo(np.float32).max).astype(np.float32)
 
 
 def _names(cell: Cell, stored: Quantized | InInt8 | None) -> Names:

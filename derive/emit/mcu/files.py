@@ -261,7 +261,7 @@ def _head(name: str, arguments: Sequence[str]) -> list[str]:
 
 def function(head: list[str], lines: Sequence[str]) -> FunctionView:
     """With a line for each argument that the body does not mention."""
-    text = "\n".join(lines)
+    text = re.sub(r"/\*.*?\*/", "", "\n".join(lines), flags=re.DOTALL)
     whole = " ".join(head)
     words = re.findall(r"(\w+)(?:\[[^,]*\])*\s*[,)]", whole)
     unused = [word for word in words if not re.search(rf"(?<![\w>.]){word}\b", text)]

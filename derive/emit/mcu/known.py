@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from derive.errors import ArgumentError
 from derive.kernel.signature import Array as Values
 from derive.program import Program, Step, check, prune
 from derive.program.interpret import interpret
@@ -33,7 +34,7 @@ def known(
     step: Step, program: Program, params: Mapping[str, Values], sizes: Mapping[str, int]
 ) -> Known:
     """program: that of the step, or another that computes the same.  params: {name: array} of the
-    step's parts.  sizes: of all dimensions.
+    step's parts.  sizes: of all dimensions.  ArgumentError: what depends on them is not finite.
 
     A parameter that the step does not use is left out; an array that all rows share and the step
     uses becomes a parameter."""
@@ -50,6 +51,14 @@ def known(
     names = {*inputs, *(e.out for e in per_row)}
     arrays = tuple(array for array in program.arrays if array.name in names)
     made = Program(arrays, inputs, tuple(per_row), tuple(dict.fromkeys(wanted)))
+    for name in kept:
+        if not np.isfinite(values[name]).all():
+            at = [int(k) for k in np.argwhere(~np.isfinite(values[name]))[0]]
+            raise ArgumentError(
+                f"{name}, which depends on parameters alone, is not finite everywhere",
+                facts=(f"{name}{at} is {values[name][tuple(at)]}",),
+                hint="parameters at which it is, or float32, where a step computes it",
+            )
     found = replace(step, program=check(prune(made)), params=tuple(kept))
     return Known(found, {name: values[name] for name in kept}, dict(sizes))
 

@@ -37,10 +37,11 @@ _FLOAT = np.dtype(np.float32)
 
 @dataclass(frozen=True, slots=True)
 class _Built:
-    """A library for some sizes. bytes: of the structures of parameters, states and the tape."""
+    """A library for some sizes. bytes: of the structures of parameters, states, the tape, and what
+    is prepared."""
 
     library: ctypes.CDLL
-    bytes: tuple[int, int, int]
+    bytes: tuple[int, int, int, int]
     outputs: tuple[Callable[..., None], ...]
 
 
@@ -57,6 +58,7 @@ class McuBackend:
         self._members = members(signature.params)
         self._macros = macros(self._name, signature.dims())
         self._readers = self._found_readers()
+        self._prepares = any(f"void {self._name}_prepare(" in text for text in files.values())
         self._known: dict[tuple[int, ...], _Built] = {}
         self._lock = threading.Lock()
         ones = Sizes(1, 1, dict.fromkeys(signature.dims(), 2))
@@ -102,9 +104,9 @@ class McuBackend:
         code = self._code()
         sources = {**self._files, code: self._files[code] + self._host(sizes)}
         library = compile_library(sources, flags=self._flags, defines=defines)
-        found = (ctypes.c_size_t * 3).in_dll(library, "derive_host_bytes")
+        found = (ctypes.c_size_t * 4).in_dll(library, "derive_host_bytes")
         readers = tuple(library[f"derive_host_{k}"] for k in range(len(self._readers)))
-        built = _Built(library, (found[0], found[1], found[2]), readers)
+        built = _Built(library, (found[0], found[1], found[2], found[3]), readers)
         params = sum(_count(m.axes, sizes) for m in self._members)
         states = sum(_count(axes_of(w), sizes) for w in self._signature.states.values())
         wanted = 4 * max(params, 1), 4 * max(states, 1)
@@ -118,10 +120,11 @@ class McuBackend:
     def _host(self, sizes: Sizes) -> str:
         """C behind that of the cell: sizes of structures, and outputs copied from the tape."""
         name = self._name
+        ready = f"sizeof({name}_prepared)" if self._prepares else "0"
         lines = [
             "",
-            f"const size_t derive_host_bytes[3] = {{sizeof({name}_params), sizeof({name}_state), "
-            f"sizeof({name}_tape)}};",
+            f"const size_t derive_host_bytes[4] = {{sizeof({name}_params), sizeof({name}_state), "
+            f"sizeof({name}_tape), {ready}}};",
         ]
         for k, (reader, width) in enumerate(
             zip(self._readers, self._signature.outputs.values(), strict=True)
@@ -137,6 +140,15 @@ class McuBackend:
                 "}",
             ]
         return "\n".join([*lines, ""])
+
+    def _params(self, built: _Built, params: Mapping[str, Array]) -> tuple[Array, ...]:
+        """Parameters as the code has them, and what it makes of them where it does."""
+        joined = self._joined_params(params)
+        if not self._prepares:
+            return (joined,)
+        ready = np.full(built.bytes[3] // 4, np.nan, _FLOAT)
+        built.library[f"{self._name}_prepare"](*_pointers(joined, ready))
+        return joined, ready
 
     # --- structures -----------------------------------------------------------------------------
 
@@ -182,7 +194,7 @@ class McuBackend:
     def forward(self, call: Call) -> tuple[Arrays, Arrays, Any]:
         sizes, own = call.sizes, self._signature
         built = self._built(sizes)
-        params = self._joined_params(call.params)
+        params = self._params(built, call.params)
         outputs = self._fresh(own.outputs, sizes, sizes.steps, sizes.rows)
         last = self._fresh(own.states, sizes, sizes.rows)
         tapes = []
@@ -191,7 +203,7 @@ class McuBackend:
             tape = np.full(max(built.bytes[2], 4) // 4, np.nan, _FLOAT)
             inputs = [_of_row(array, row, steps, call.reverse) for array in call.inputs.values()]
             built.library[f"{self._name}_forward"](
-                *_pointers(params, state, tape, *inputs), ctypes.c_int(steps)
+                *_pointers(*params, state, tape, *inputs), ctypes.c_int(steps)
             )
             for read, array in zip(built.outputs, outputs.values(), strict=True):
                 found = np.empty((steps, *array.shape[2:]), _FLOAT)
@@ -211,8 +223,8 @@ class McuBackend:
     ) -> tuple[Arrays, Arrays, Arrays]:
         sizes, own = call.sizes, self._signature
         built = self._built(sizes)
-        params = self._joined_params(call.params)
-        total = np.zeros_like(params) if sums is None or sums.kept is None else sums.kept
+        params = self._params(built, call.params)
+        total = np.zeros_like(params[0]) if sums is None or sums.kept is None else sums.kept
         if sums is not None:
             sums.kept = total
         d_inputs = {n: np.zeros_like(a) for n, a in call.inputs.items() if own.wants(n)}
@@ -227,7 +239,7 @@ class McuBackend:
             found = [np.zeros_like(x) if n in d_inputs else None
                      for n, x in zip(call.inputs, inputs, strict=True)]  # fmt: skip
             built.library[f"{self._name}_backward"](
-                *_pointers(params, saved[row], *inputs, *given, total, state, *found),
+                *_pointers(*params, saved[row], *inputs, *given, total, state, *found),
                 ctypes.c_int(steps),
             )
             for name, array in zip(call.inputs, found, strict=True):
@@ -241,14 +253,14 @@ class McuBackend:
     def step(self, call: Call) -> tuple[Arrays, Arrays]:
         sizes, own = call.sizes, self._signature
         built = self._built(sizes)
-        params = self._joined_params(call.params)
+        params = self._params(built, call.params)
         outputs = self._fresh(own.outputs, sizes, sizes.rows)
         after = self._fresh(own.states, sizes, sizes.rows)
         for row in range(sizes.rows):
             state = self._joined_states(call.states, row, sizes)
             inputs = [np.ascontiguousarray(array[row]) for array in call.inputs.values()]
             found = [np.full(array.shape[1:], np.nan, _FLOAT) for array in outputs.values()]
-            built.library[f"{self._name}_step"](*_pointers(params, state, *inputs, *found))
+            built.library[f"{self._name}_step"](*_pointers(*params, state, *inputs, *found))
             for array, one in zip(outputs.values(), found, strict=True):
                 array[row] = one
             self._split_states(state, after, row)

@@ -55,8 +55,11 @@ def main_file(
     signature = pipeline.signature_of_parts(cell)
     once = once_parts(cell)
     step, name = schedule.split.gradient.step, cell.name
-    namer = Namer({f"{name}_{end}" for end in ("params", "state", "weights", "step", "tape")}
-                  | {"STEPS", "different", "main", "printf", "t", "k", "wrong"})  # fmt: skip
+    ends = ("params", "state", "weights", "step", "tape", "prepare", "prepared")
+    namer = Namer(
+        {f"{name}_{end}" for end in ends}
+        | {"STEPS", "different", "main", "printf", "t", "k", "wrong"}
+    )
     arrays, arguments = [], []
     for array in step.inputs:
         text = namer(f"in_{names.inputs[array]}")
@@ -82,10 +85,13 @@ def main_file(
             f"{int(np.prod(count))});"
         )
     state = namer("state")
-    call = f"{name}_step(&{name}_weights, &{state}, {', '.join(arguments)});"
+    ready = namer("prepared") if names.prepared else ""
+    own = f"&{name}_weights, &{ready}" if ready else f"&{name}_weights"
+    call = f"{name}_step({own}, &{state}, {', '.join(arguments)});"
     context = {
         "cell": name,
         "state": state,
+        "ready": ready,
         "real": real,
         "exact": real != "float",
         "lost": not all(np.isfinite(array).all() for array in outputs.values()),

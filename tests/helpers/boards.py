@@ -320,6 +320,10 @@ def ran(
         main.append(constants(f"last_{n}", point.d_states[n][0]))
     main.append(f"static {name}_state state;\nstatic {name}_tape tape;\n")
     main.append(f"static {name}_params d_p, trained;\n")
+    own = f"&{name}_weights"
+    if f"{name}_prepare(" in files[f"mcu/{name}.h"]:
+        main.append(f"static {name}_prepared prepared;\n")
+        own += ", &prepared"
     for n in step.inputs:
         main.append(f"static float d_{n}_all[{count}][{width(n)}];\n")
     main.append("int main(void)\n{\n    uint32_t ticks[4];\n")
@@ -327,9 +331,11 @@ def ran(
     inputs, outs = [f"in_{n}" for n in step.inputs], [f"out_{key}" for key in keys]
     arguments = ", ".join([*(f"{x}[t]" for x in inputs), *(f"{y}[t]" for y in outs)])
     main += states
+    if "prepared" in own:
+        main.append(f"    {name}_prepare({own});\n")
     main.append("    ticks[0] = board_clock();\n")
     main.append(f"    for (int t = 0; t < {count}; ++t) {{\n")
-    main.append(f"        {name}_step(&{name}_weights, &state, {arguments});\n    }}\n")
+    main.append(f"        {name}_step({own}, &state, {arguments});\n    }}\n")
     main.append("    ticks[1] = board_clock();\n")
     main += [
         f"    board_print({y}, {count * width(key)});\n" for y, key in zip(outs, keys, strict=True)
@@ -338,7 +344,7 @@ def ran(
     main += states
     given = "".join(f", {x}" for x in inputs)
     main.append("    ticks[2] = board_clock();\n")
-    main.append(f"    {name}_forward(&{name}_weights, &state, &tape{given}, {count});\n")
+    main.append(f"    {name}_forward({own}, &state, &tape{given}, {count});\n")
     main.append(
         "    ticks[3] = board_clock();\n    ticks[1] -= ticks[0];\n    ticks[3] -= ticks[2];\n"
     )
@@ -351,9 +357,7 @@ def ran(
     seeds = "".join(f", seed_{key}" for key in keys)
     back = "".join(f", d_{n}_all" for n in step.inputs)
     main.append("    ticks[0] = board_clock();\n")
-    main.append(
-        f"    {name}_backward(&{name}_weights, &tape{given}{seeds}, &d_p, &state{back}, {count});\n"
-    )
+    main.append(f"    {name}_backward({own}, &tape{given}{seeds}, &d_p, &state{back}, {count});\n")
     main.append("    ticks[1] = board_clock() - ticks[0];\n    board_print(ticks + 1, 1);\n")
     main.append(
         "    board_print(&d_p, sizeof d_p / 4);\n    board_print(&state, sizeof state / 4);\n"

@@ -83,9 +83,11 @@ def mcu_files(
         "options": ", and without -ffast-math",
         "params": params_fields(names),
         "states": state_fields(names, schedule.split.gradient.step),
+        "prepared": _prepared_fields(names),
         "tape": _tape(names, passes),
         "outputs": _outputs(names, passes, schedule),
         "step": function(step_head(names, schedule.split.gradient.step), passes.step()),
+        "prepare": function(_prepare_head(names), passes.prepare()),
         "forward": function(_forward_head(names, schedule), passes.forward()),
         "backward": function(_backward_head(names, schedule), passes.backward()),
         "descend": function(_descend_head(names), _descend(cell, names)),
@@ -122,6 +124,7 @@ def inference_files(
         "options": "",
         "scales": (),
         "tables": (),
+        "prepared": (),
         "params": params_fields(names),
         "states": state_fields(names, step),
         "step": function(step_head(names, step, real), body),
@@ -164,6 +167,10 @@ def state_fields(names: Names, step: Step) -> list[FieldView]:
     return [FieldView(names.states[n], names.brackets(names.shapes[n])) for n in step.states]
 
 
+def _prepared_fields(names: Names) -> list[FieldView]:
+    return [FieldView(t, names.brackets(names.shapes[n])) for n, t in names.prepared.items()]
+
+
 def _tape(names: Names, passes: Passes) -> list[FieldView]:
     window = names.macros.window
     return [
@@ -193,7 +200,7 @@ def _outputs(names: Names, passes: Passes, schedule: Schedule) -> list[tuple[str
 
 def step_head(names: Names, step: Step, real: str = "float") -> list[str]:
     own, cell = names.own, names.cell
-    found = [f"const {cell}_params *{own['p']}", f"{cell}_state *{own['s']}"]
+    found = [*_params_of(names), f"{cell}_state *{own['s']}"]
     for name, text in names.inputs.items():
         found.append(f"const {real} {text}{names.brackets(names.shapes[name])}")
     for (_, text), array in zip(names.outputs.items(), step.outputs, strict=True):
@@ -201,10 +208,25 @@ def step_head(names: Names, step: Step, real: str = "float") -> list[str]:
     return _head(f"{cell}_step", found)
 
 
+def _params_of(names: Names) -> list[str]:
+    """Parameters, and what was made of them."""
+    own, cell = names.own, names.cell
+    ready = [f"const {cell}_prepared *{own['prepared']}"] if names.prepared else []
+    return [f"const {cell}_params *{own['p']}", *ready]
+
+
+def _prepare_head(names: Names) -> list[str]:
+    own, cell = names.own, names.cell
+    ready = own.get("prepared", "prepared")
+    return _head(
+        f"{cell}_prepare", [f"const {cell}_params *{own['p']}", f"{cell}_prepared *{ready}"]
+    )
+
+
 def _forward_head(names: Names, schedule: Schedule) -> list[str]:
     own, cell = names.own, names.cell
     found = [
-        f"const {cell}_params *{own['p']}",
+        *_params_of(names),
         f"{cell}_state *{own['s']}",
         f"{cell}_tape *{own['tape']}",
         *_windows(names, names.inputs),
@@ -217,7 +239,7 @@ def _backward_head(names: Names, schedule: Schedule) -> list[str]:
     step = schedule.split.gradient.step
     own, cell = names.own, names.cell
     found = [
-        f"const {cell}_params *{own['p']}",
+        *_params_of(names),
         f"const {cell}_tape *{own['tape']}",
         *_windows(names, names.inputs),
     ]

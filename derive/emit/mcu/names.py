@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from derive.emit.c.syntax import c_names
 from derive.emit.mcu.lines import Words
+from derive.emit.mcu.prepared import prepared_arrays
 from derive.kernel.mcu_layout import Macros, Member, macros, members
 from derive.program import Namer, Step
 from derive.program.program import Dim
@@ -31,6 +32,7 @@ class Names:
     macros: Macros
     members: tuple[tuple[Member, str], ...]
     states: Mapping[str, str]
+    prepared: Mapping[str, str]
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
     d_inputs: Mapping[str, str]
@@ -71,14 +73,17 @@ def names_of(cell: str, schedule: Schedule) -> Names:
     split = schedule.split
     programs = (split.forward, split.backward)
     shapes = {a.name: a.shape for program in programs for a in program.arrays}
-    return names_in(cell, split.gradient.step, schedule.output_keys, shapes)
+    ready = prepared_arrays(split.forward)
+    step = split.gradient.step
+    return names_in(cell, step, schedule.output_keys, shapes, prepared=ready)
 
 
 def names_in(
     cell: str, step: Step, keys: Sequence[str], shapes: Mapping[str, tuple[Dim, ...]],
-    narrow: Collection[str] = (),
+    narrow: Collection[str] = (), prepared: Collection[str] = (),
 ) -> Names:  # fmt: skip
-    """shapes: of all arrays that functions have.  narrow: parameters in int8."""
+    """shapes: of all arrays that functions have.  narrow: parameters in int8.  prepared: arrays
+    that a caller keeps."""
     dims = dict.fromkeys(d for shape in shapes.values() for d in shape if isinstance(d, str))
     of_dims = macros(cell, dims)
     plain = _in_c(dict.fromkeys((*step.inputs, *keys, *shapes)))
@@ -87,7 +92,7 @@ def names_in(
     outputs = {key: namer(plain[key] if key not in inputs else f"{key}_out") for key in keys}
     d_inputs = {name: namer(f"d_{text}") for name, text in inputs.items()}
     d_outputs = {key: namer(f"d_{text}") for key, text in outputs.items()}
-    own = {name: namer(name) for name in _OWN}
+    own = {name: namer(name) for name in (*_OWN, *(("prepared",) if prepared else ()))}
     locals_ = _Locals(namer)
     for name in shapes:
         text = plain[name]
@@ -107,6 +112,7 @@ def names_in(
         macros=of_dims,
         members=tuple((member, in_c[member.name]) for member in found),
         states=_in_c(step.states),
+        prepared={name: locals_[name] for name in prepared},
         inputs=inputs,
         outputs=outputs,
         d_inputs=d_inputs,

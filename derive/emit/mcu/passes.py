@@ -9,6 +9,7 @@ What each pass keeps where:
 | ----------------- | ------------------------ | -------------- | -------------- |
 | a state           | s->h                     | tape->h[t]     | tape->h[t]     |
 | its next value    | in place, or the output  | tape->h[t + 1] | tape->h[t + 1] |
+| of parameters     | prepared->U_hat          | the same       | the same       |
 | what is saved     | a register               | tape->i[t]     | tape->i[t]     |
 | d_ of a state     |                          |                | d_s->h         |
 | d_ of a parameter |                          |                | added to d_p   |
@@ -34,6 +35,7 @@ from derive.emit.mcu.lines import (
 from derive.emit.mcu.names import Names
 from derive.emit.mcu.nests import Nests, nests_of
 from derive.emit.mcu.numbers import Lines, Numbers
+from derive.emit.mcu.prepared import prepared, preparing
 from derive.program import Array, Map, Namer, Program, Step, check, prune
 from derive.schedule import Phase, Plan, Schedule
 from derive.schedule.schedule import plan
@@ -106,7 +108,31 @@ class Passes:
 
     def _given(self) -> dict[str, Place]:
         params = self._params(self.names.own["p"])
-        return {name: Place(element) for name, element in params.items()}
+        ready = self.names.own.get("prepared", "")
+        return {name: Place(element) for name, element in params.items()} | {
+            name: Place(element_of(f"{ready}->{text}"))
+            for name, text in self.names.prepared.items()
+        }
+
+    def _prepared(self, program: Program) -> Program:
+        """With what a caller keeps given from outside."""
+        return prepared(program, self.split.forward, self.names.prepared)
+
+    def prepare(self) -> Lines:
+        """What depends on parameters alone; no lines where nothing does."""
+        names = self.names
+        if not names.prepared:
+            return []
+        made = plan(preparing(self.split.forward, names.prepared), (), hoist=False)
+        params = self._params(names.own["p"])
+        given = {name: Place(element) for name, element in params.items()}
+        build = _Function(made, names, self.notes, given)
+        build.results = set(names.prepared)
+        build.split(before=(Phase.ONCE,), each=(Phase.STEP, Phase.AFTER))
+        for name, text in names.prepared.items():
+            base = f"{names.own['prepared']}->{text}"
+            build.write(name, [Write(base, element_of(base))])
+        return build.lines()
 
     def _inputs(self, at: str) -> dict[str, Place]:
         return {name: Place(element_of(f"{text}{at}")) for name, text in self.names.inputs.items()}
@@ -116,7 +142,9 @@ class Passes:
     def step(self) -> Lines:
         split = self.split
         return step_lines(
-            replace(self.cell_step, program=split.forward, outputs=split.outputs),
+            replace(
+                self.cell_step, program=self._prepared(split.forward), outputs=split.outputs
+            ),
             self.schedule.output_keys, self.names, self.notes, self._given() | self._inputs(""),
         )  # fmt: skip
 
@@ -126,7 +154,7 @@ class Passes:
         names, split, step, tape = self.names, self.split, self.cell_step, self.tape
         own_outputs = tuple(tape.own_outputs)
         program, renamed = with_results(
-            split.forward, (*step.next_states, *own_outputs, *split.saved)
+            self._prepared(split.forward), (*step.next_states, *own_outputs, *split.saved)
         )
         nexts = [renamed[name] for name in step.next_states]
         made = plan(program, tuple(zip(step.states, nexts, strict=True)), nexts, hoist=False)
@@ -159,7 +187,7 @@ class Passes:
         d_inputs = dict(split.d_inputs)
         wanted = (*d_params.values(), *d_inputs.values(), *gradient.d_states)
         program, renamed = with_results(
-            split.backward, wanted, unread=(*d_params.values(), *d_inputs.values())
+            self._prepared(split.backward), wanted, unread=(*d_params.values(), *d_inputs.values())
         )
         results = [renamed[name] for name in gradient.d_states]
         made = plan(program, tuple(zip(gradient.state_seeds, results, strict=True)), hoist=False)

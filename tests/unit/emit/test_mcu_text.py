@@ -59,6 +59,33 @@ def test_a_step_is_one_loop_over_units_and_overwrites_a_state_after_its_last_rea
     assert "_all" not in step  # no array of its own
 
 
+def test_what_depends_on_parameters_alone_is_prepared_once() -> None:
+    header, source = texts(derive.cells.weight_norm_lstm())
+    assert "void weight_norm_lstm_prepare(const weight_norm_lstm_params *p," in header
+    before, _, rest = source.partition("void weight_norm_lstm_step(")
+    step, _, training = rest.partition("#ifdef")
+    assert "derive_sqrt(" in before and "derive_sqrt(" not in step
+    assert "[WEIGHT_NORM_LSTM_I];" not in step.partition("{")[2]  # no array of its own
+    forward, _, backward = training.partition("void weight_norm_lstm_backward(")
+    assert "derive_sqrt(" not in forward and "prepared->" in forward and "prepared->" in backward
+    for text in texts(derive.cells.lstm()):
+        assert "prepare" not in text
+
+
+def test_an_argument_that_only_a_comment_names_is_unused(tmp_path: Path) -> None:
+    command = need_compiler("gcc")
+    text = "cell noted\ninput x: I\nstate h: I\nparam b: I\nv = relu(b) + 0 * x\n"
+    cell = derive.Cell.parse(text + "h' = tanh(v) * h\noutput h', x")
+    write(derive.emit(cell, "mcu"), tmp_path)
+    done = subprocess.run(
+        (*command, *WARNINGS, "-DNOTED_TRAIN", "-c", "noted.c", "-o", "unit.o"),
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert "* v = relu(b) + 0 * x" in (tmp_path / "noted.c").read_text().partition("_backward(")[2]
+    assert "    (void)x;" in (tmp_path / "noted.c").read_text()
+
+
 @pytest.mark.parametrize("name", ["lstm", "gru", "mamba2", "lstm_layer_norm_ba2016"])
 def test_no_text_has_what_a_microcontroller_lacks(name: str) -> None:
     for text in derive.emit(getattr(derive.cells, name)(), "mcu").values():
@@ -150,6 +177,27 @@ def test_a_size_that_no_loop_over_int_counts_is_refused(tmp_path: Path) -> None:
         command = ("gcc", "-std=c99", f"-DRNN_H={size}", "-c", "rnn.c", "-o", "unit.o")
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode and "RNN_H must be from 1 to 32766" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("size", "good"),
+    [("(4 + 1)", True), ("4L", True), ("0x10", True), ("4 + 1", False), ("8 - 1", False),
+     ("16 / 2", False), ("4 * 2", False), ("1 << 4", False), ("1 ? 8 : 9", False),
+     ("8u", False), ("4.0", False), ("", False), ("four", False)],
+)  # fmt: skip
+def test_a_size_that_stands_for_another_beside_an_operator_is_refused(
+    size: str, good: bool, tmp_path: Path
+) -> None:
+    """A mean divides by the size: sum / 4 + 1 would be another number."""
+    command = need_compiler("gcc")
+    write(derive.emit(derive.cells.rnn(), "mcu"), tmp_path)
+    done = subprocess.run(
+        (*command, *WARNINGS, f"-DRNN_H={size}", "-DRNN_TRAIN", "-c", "rnn.c", "-o", "unit.o"),
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode == 0) == good, done.stderr
+    if size[-1:].isalnum() and " " in size:
+        assert "RNN_H must be an int, with brackets around" in done.stderr
 
 
 @pytest.mark.parametrize("which", COMPILERS)

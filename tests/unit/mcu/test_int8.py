@@ -120,6 +120,14 @@ def test_what_parameters_alone_decide_is_computed_before_it_is_rounded() -> None
     assert np.allclose(own.weights[name] * own.scales[name][:, None], unit, atol=0.02)
 
 
+def test_what_is_not_finite_then_is_refused() -> None:
+    text = "cell q\ninput x: I\nstate h: H\nh' = tanh(W @ x + log(b))\noutput h'"
+    params = {"W": np.ones((2, 3)), "b": np.array([1.0, -1.0])}
+    with pytest.raises(ArgumentError, match="log_b, which depends on parameters alone") as told:
+        weights(text, params)
+    assert "log_b[1] is nan" in str(told.value)
+
+
 @pytest.mark.parametrize(("change", "check"), [("weight", "weights"), ("text", "steps")])
 def test_a_wrong_weight_and_a_wrong_text_are_noticed(
     monkeypatch: pytest.MonkeyPatch, change: str, check: str

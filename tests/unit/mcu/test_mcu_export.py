@@ -70,6 +70,27 @@ def test_cells_of_any_form_are_exported(tmp_path: Path) -> None:
     assert ran(tmp_path, "strange").endswith("0 numbers differ\n")
 
 
+def test_what_is_prepared_and_outputs_that_are_not_finite_are_exported(tmp_path: Path) -> None:
+    text = (
+        "cell ready\ninput prepared: I\nstate h: H\nparam W: H x I, U: H x 2, V: 2 x H, b: H\n"
+        "h' = tanh(exp(W) @ prepared + U @ (V @ h) + mean(b))\n"
+        "q = log(h)\noutput h', q"
+    )
+    cell = derive.Cell.parse(text)
+    folder = tmp_path / "ready"
+    mcu.export(cell, folder, params_of(cell, I=3, H=4))
+    lines = ran(folder, "ready").splitlines()
+    assert lines[-1] == "0 numbers differ" and "inf" in lines[1]
+    main = (folder / "main.c").read_text()
+    assert "ready_prepare(&ready_weights, &prepared);" in main
+    header = (folder / "ready.h").read_text()
+    assert "const ready_prepared *prepared_2" in header
+    wrong = main.replace("3.4028235e+38f", "0.0f").replace("3.4028234e+38f", "0.0f")
+    (folder / "main.c").write_text(wrong)
+    with pytest.raises(AssertionError, match="numbers differ"):
+        ran(folder, "ready")
+
+
 def test_a_width_that_no_parameter_tells_is_asked_for(tmp_path: Path) -> None:
     text = "cell soft\ninput x: J\nstate s: J\ns' = s + a * x\nparam a: 1\noutput s'"
     cell = derive.Cell.parse(text)

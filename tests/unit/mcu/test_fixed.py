@@ -67,6 +67,23 @@ def test_c_computes_the_integers_and_each_operation_is_right_up_to_rounding(name
     assert all(row.ok for row in rows), rows
 
 
+@pytest.mark.parametrize("dtype", ["q15", "int8"])
+def test_a_number_that_is_compared_with_itself_is_not_compared(dtype: str, tmp_path: Path) -> None:
+    text = (
+        "cell same\ninput x: I\nstate h: I\na = where(h >= h, h, x) + where(x < x, h, 0.5 * x)\n"
+        "h' = tanh(a + maximum(x, x) + where(1 <= 1, x, h))\noutput h'"
+    )
+    cell = derive.Cell.parse(text)
+    rows = checked_rows(cell)
+    assert all(row.ok for row in rows), rows
+    files = exported(cell, {}, dtype=dtype, activations="q15", ranges={"x": 1.0}, sizes={"I": 3})
+    assert "?" not in files["same.c"].partition("same_step(")[2]
+    boards.write(files, tmp_path)
+    for compiler in ("gcc", "clang"):
+        if shutil.which(compiler):
+            boards.run((compiler, "-std=c99", *WARNINGS, "-c", "same.c", "-o", "o"), tmp_path)
+
+
 NO_INPUT = "cell alone\nstate h: 2, c: 2\nh' = 0.5 * h + 0.2 * c\nc' = tanh(c) + 0.3\noutput h'"
 
 

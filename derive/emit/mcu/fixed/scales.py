@@ -309,17 +309,23 @@ class _Scaler:
         own = [self.bits[str(s.name)] for e in exprs for s in e.free_symbols]
         return min([most, *(bits + 15 for bits in own)])
 
-    def _choice(self, out: str, kind: str, one: Expr, other: Expr) -> Choice:
+    def _choice(self, out: str, kind: str, one: Expr, other: Expr) -> Choice | Linear:
         bits = self._common(one, other, most=self.bits[out])
         bits = self._settle(out, bits)
-        return Choice(out, kind, (self._operand(one, bits), self._operand(other, bits)))
+        parts = self._operand(one, bits), self._operand(other, bits)
+        if parts[0] == parts[1]:  # compilers warn of a number that is compared with itself
+            return Linear(out, parts[:1], 0, 0)
+        return Choice(out, kind, parts)
 
-    def _where(self, out: str, test: Expr, chosen: Expr, other: Expr) -> Where:
+    def _where(self, out: str, test: Expr, chosen: Expr, other: Expr) -> Where | Linear:
         kind = functions.NAME_OF_HEAD[functions.rule_of(test).head]
         own = [self.bits[str(s.name)] for s in test.free_symbols]
         common = self._common(*test.args, most=max(own, default=15))
         bits = self._settle(out, self._common(chosen, other, most=self.bits[out]))
         one, two = (self._operand(arg, common) for arg in test.args)
+        if one == two:
+            taken = chosen if kind in ("less_equal", "equal") else other
+            return Linear(out, (self._operand(taken, bits),), 0, 0)
         return Where(out, kind, (one, two), self._operand(chosen, bits), self._operand(other, bits))
 
     def _quotient(self, out: str, above: Expr, below: Expr) -> Quotient:

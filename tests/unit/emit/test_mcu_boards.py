@@ -157,6 +157,7 @@ INSTRUCTIONS: dict[tuple[str, str, str], tuple[int, int, int]] = {
     ("lstm", "virt rv32imac", "-O2"): (1_508_786, 1_508_562, 2_441_323),
     ("lstm", "virt rv32imafc", "-O2"): (25_768, 26_406, 49_701),
     ("lstm_layer_norm_ba2016", "mps2-an386", "-O2"): (29_570, 29_180, 69_654),
+    ("weight_norm_lstm", "mps2-an386", "-O2"): (23_256, 23_504, 59_106),
 }
 
 

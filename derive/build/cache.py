@@ -112,8 +112,11 @@ def _distrust(status: os.stat_result) -> str | None:
 # --- Entries --------------------------------------------------------------------------------
 
 
-def put(data: bytes, key: str, name: str) -> Path | None:
-    """A file of the cache, there as a whole or not at all; None where that cannot be."""
+def put(data: bytes, key: str, name: str, *, prune: bool = True) -> Path | None:
+    """A file of the cache, there as a whole or not at all; None where that cannot be.
+
+    prune: old entries go if there are too many; it takes long where many small files are put.
+    """
     folder = cache_folder()
     if folder is None:
         return None
@@ -133,8 +136,9 @@ def put(data: bytes, key: str, name: str) -> Path | None:
             raise
     except OSError:
         return None
-    with contextlib.suppress(OSError):  # another process may be pruning too
-        _prune(folder, keep=key)
+    if prune:
+        with contextlib.suppress(OSError):  # another process may be pruning too
+            _prune(folder, keep=key)
     return path
 
 

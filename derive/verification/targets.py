@@ -22,6 +22,7 @@ from derive.cell import Cell
 from derive.errors import ArgumentError, InternalError, ToolchainError
 from derive.kernel import Kernel
 from derive.kernel.backend import Backend
+from derive.kernel.fast import native_call
 from derive.kernel.kernel import Origin
 from derive.kernel.signature import Signature
 from derive.kernel.weights import WEIGHTS
@@ -68,6 +69,8 @@ class Building:
         for dtype in dtypes:
             of = (self._cell, target, files, dtype, self._every_way)
             self._waiting.append((target, dtype, self._side_by_side.submit(_backends, *of)))
+        if table.row(target).unit is not None:
+            self._side_by_side.submit(native_call.usable)  # asked for by the second call
 
     def refuse(self, what: str, why: Exception | str) -> None:
         """A file that is of no target, or a target that has no texts."""

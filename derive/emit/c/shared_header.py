@@ -9,6 +9,7 @@ precision cannot drift apart.
 
 from __future__ import annotations
 
+import functools
 import math
 import struct
 from collections.abc import Mapping
@@ -182,6 +183,7 @@ TYPED = (
 )  # fmt: skip
 
 
+@functools.cache
 def render_header() -> str:
     """The text of derive_kernels.h."""
     template = environment().get_template("c/derive_kernels.h.j2")

@@ -8,6 +8,8 @@ the key is a digest of everything the result depends on: sources, flags, compile
 
     <cache>/<key>/<sha256 of the library>.so
 
+What templates compile to lies there too (templates.py).
+
 The name of a library is its checksum: it is verified before it is loaded, since a truncated
 library can kill the interpreter, and it is moved into place in one step, so that processes may
 build the same thing at once without locks.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
@@ -271,10 +271,6 @@ class CBackend:
         workspace = self._empty((max(count, 1),))
         buffers = Buffers(panels_of(call.params, 0), None, 0, workspace)
 
-        of_inputs = places({name: array.shape for name, array in call.inputs.items()})
-        of_outputs = places({name: array.shape for name, array in outputs.items()})
-        fresh = self._maker(call.sizes)
-
         def turn(first: Arrays, last: Arrays) -> Turn:
             args = self._arguments(call, (call.params, call.inputs, first, outputs, last), buffers)
             run_step, check = partial(self._step, args, None), self._check
@@ -285,30 +281,9 @@ class CBackend:
                 if status:
                     check(status)
 
-            if not (call.inputs and native_call.usable()):
-                return Turn(run)
-            params, before, after = map(addresses, (call.params, first, last))
-            words = self._words(
-                call, (params, of_inputs, before, of_outputs, after), buffers.words(), ()
-            )
-            direct = Direct(self._step, words, self._dtype)
-
-            def given(inputs: Values, _: object = kept) -> Arrays | None:
-                found = fresh()
-                status = direct((*inputs, *found.values()))
-                if status is None:
-                    return None
-                if status:
-                    check(status)
-                return found
-
-            return Turn(run, given)
+            return run
 
         return turn(*states), turn(*reversed(states))
-
-    def _maker(self, sizes: Sizes) -> Callable[[], Arrays]:
-        """Makes the outputs of one step; `verify` fences them in."""
-        return Fresh(self._shapes(sizes, self._signature.outputs), self._dtype).arrays
 
     # --- calls ------------------------------------------------------------------------------
 

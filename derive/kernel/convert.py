@@ -225,20 +225,3 @@ def closest(name: Any, names: Iterable[str]) -> str | None:
 
     matches = difflib.get_close_matches(str(name), list(map(str, names)), n=1)
     return f"did you mean {matches[0]!r}?" if matches else None
-
-
-def values_of(given: Any, names: tuple[str, ...]) -> tuple[Any, ...] | None:
-    """What a dictionary with just these names holds, or the only array; None for all else.
-
-    A subclass of dict is refused: a defaultdict makes an entry for each name that is looked up.
-    """
-    if type(given) is dict:
-        if len(given) != len(names):
-            return None
-        try:
-            return tuple([given[name] for name in names])
-        except KeyError:
-            return None
-    if type(given) is np.ndarray and len(names) == 1:
-        return (given,)
-    return None

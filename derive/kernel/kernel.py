@@ -277,7 +277,7 @@ class Kernel:
 
         outputs = fresh(signature.outputs, "output")
         states = {n: a.copy() for n, a in call.states.items()}, fresh(signature.states, "state")
-        turns = Turn(_nothing), Turn(_nothing)
+        turns: tuple[Turn, Turn] = _nothing, _nothing
         if sizes.rows:
             turns = self._backend.turns(call, outputs, states)
         return Stream(call.inputs, outputs, states, turns, self._arguments, axes, packed)

@@ -280,7 +280,7 @@ class McuBackend:
                     for name, array in values.items():
                         target[name][...] = array
 
-            return Turn(run)
+            return run
 
         return turn(*states), turn(*reversed(states))
 

@@ -249,23 +249,7 @@ class NumpyBackend:
             for name, array in after.items():
                 last[name][...] = array
 
-        rows, params = call.sizes.rows, call.params
-        of_inputs = {name: array.shape for name, array in call.inputs.items()}
-        dtype = next(iter((*outputs.values(), *states[0].values()))).dtype
-
-        def given(first: Arrays, last: Arrays, inputs: Values) -> Arrays | None:
-            plain = _plain(inputs, of_inputs, dtype)
-            if plain is None:
-                return None
-            found, after = self._one_step(rows, params, plain, first, params)
-            for name, array in after.items():
-                last[name][...] = array
-            return found
-
-        def both(first: Arrays, last: Arrays) -> Turn:
-            return Turn(partial(turn, first, last), partial(given, first, last))
-
-        return both(states[0], states[1]), both(states[1], states[0])
+        return partial(turn, states[0], states[1]), partial(turn, states[1], states[0])
 
 
 def _plain(

@@ -8,13 +8,11 @@ Not here: the step itself (a backend's), checking its input (arguments.py), whol
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from derive.errors import ArgumentTypeError
-from derive.kernel.convert import values_of
 from derive.kernel.signature import Array, Arrays
 
 if TYPE_CHECKING:
@@ -22,20 +20,11 @@ if TYPE_CHECKING:
     from derive.kernel.axes import Axes
     from derive.kernel.packed import Packed
 
+#: What a backend makes of one stream: a step from `inputs` and `first` to `outputs` and `last`,
+#: all of them buffers that stay where they are; a second one from `last` to `first`.
+Turn = Callable[[], None]
+
 _REAL = "biuf"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Turn:
-    """One step of a stream, from one set of states to the other; both stay where they are.
-
-    run(): from the buffers of the inputs to those of the outputs, which stay too.
-    given(inputs): the same of a caller's arrays, in declared order, with fresh outputs {name:
-    array}; None where one of them has another type, dtype, layout or shape, and nothing ran.
-    """
-
-    run: Callable[[], None]
-    given: Callable[[tuple[Any, ...]], Arrays | None] | None = None
 
 
 class Stream:
@@ -47,8 +36,8 @@ class Stream:
     """
 
     __slots__ = (
-        "_arguments", "_axes", "_even", "_given", "_inputs", "_names", "_only", "_outputs",
-        "_params", "_states", "_turns",
+        "_arguments", "_axes", "_even", "_inputs", "_only", "_outputs", "_params", "_shape",
+        "_states", "_turns",
     )  # fmt: skip
 
     def __init__(
@@ -70,10 +59,9 @@ class Stream:
         self._axes = axes
         self._params = params
         self._even = True
-        self._names = tuple(inputs)
-        self._given = turns[0].given, turns[1].given
         alone = len(inputs) == 1 and len(outputs) == 1
         self._only = (next(iter(inputs.values())), next(iter(outputs.values()))) if alone else None
+        self._shape = self._only[0].shape if self._only else ()
 
     def __reduce__(self) -> NoReturn:
         raise ArgumentTypeError(
@@ -83,17 +71,11 @@ class Stream:
         )
 
     def __call__(self, x_t: Any = None) -> Array | Arrays:
-        given = self._given[0 if self._even else 1]
-        if given is not None and (values := values_of(x_t, self._names)):
-            found = given(values)
-            if found is not None:
-                self._even = not self._even
-                return next(iter(found.values())) if len(found) == 1 else found
         only = self._only
         if (
             only is not None
             and type(x_t) is np.ndarray
-            and x_t.shape == only[0].shape
+            and x_t.shape == self._shape
             and x_t.dtype.kind in _REAL
         ):
             only[0][...] = x_t
@@ -108,7 +90,7 @@ class Stream:
         return {name: array.copy() for name, array in self._outputs.items()}
 
     def _turn(self) -> None:
-        self._turns[0 if self._even else 1].run()
+        self._turns[0 if self._even else 1]()
         self._even = not self._even
 
     @property

@@ -173,7 +173,7 @@ class WholeBackend:
                 for name, array in after.items():
                     last[name][...] = array
 
-            return Turn(run)
+            return run
 
         return turn(*states), turn(*reversed(states))
 

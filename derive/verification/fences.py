@@ -105,9 +105,6 @@ class FencedC(CBackend):
     def _workspace(self, count: int) -> Array:
         return self.fence.empty((max(count, 1),), self._dtype, "workspace")
 
-    def _maker(self, sizes: Sizes) -> Callable[[], Arrays]:
-        return lambda: self._fresh(sizes, self._signature.outputs)
-
     def ready(self, *_: Any) -> None:
         """No call is prepared: each gets its memory here."""
 

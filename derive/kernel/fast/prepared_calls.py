@@ -21,7 +21,6 @@ import numpy as np
 from derive.kernel.arguments import Arguments
 from derive.kernel.backend import Backend, Ready, Values
 from derive.kernel.call import Call
-from derive.kernel.convert import values_of
 from derive.kernel.fingerprint import Look
 from derive.kernel.packed import Packed
 from derive.kernel.signature import Arrays
@@ -59,7 +58,7 @@ class Repeats:
         self, params: Any, x: Any, state: Any, reverse: Any, training: Any, step: bool = False
     ) -> tuple[Ready, Packed | Values, Values, tuple[Arrays, Arrays, Any]] | None:
         """A call like one before: what made it, parameters, inputs, and results."""
-        inputs = values_of(x, self._inputs)
+        inputs = _values(x, self._inputs)
         if not inputs:
             return None
         # 1 and np.True_ are found under True, so they are not looked up.
@@ -72,13 +71,13 @@ class Repeats:
             given, panels = params._values, params._panels
             packed = params._weights or True
         else:
-            given, panels = values_of(params, self._params), None
+            given, panels = _values(params, self._params), None
             if given is None:
                 return None
         ready = self._seen.get((_shape(inputs), _shape(given), packed, reverse, training, step))
         if ready is None:
             return None
-        first = self._no_states if state is None else values_of(state, self._states)
+        first = self._no_states if state is None else _values(state, self._states)
         if first is None:
             return None
         for k in self._learned:
@@ -115,11 +114,9 @@ class Repeats:
         if ready is None or given is None:
             return None
         d_out = (
-            (None,) * len(self._outputs)
-            if d_outputs is None
-            else values_of(d_outputs, self._outputs)
+            (None,) * len(self._outputs) if d_outputs is None else _values(d_outputs, self._outputs)
         )
-        d_last = self._no_states if d_states is None else values_of(d_states, self._states)
+        d_last = self._no_states if d_states is None else _values(d_states, self._states)
         if d_out is None or d_last is None:
             return None
         params, inputs = given
@@ -137,6 +134,23 @@ class Repeats:
         by_name = params if type(params) is Packed else _named(self._params, params)
         call = replace(run._call, params=by_name, inputs=_named(self._inputs, inputs))
         return call, *ready.parts(run._saved), ready.fingerprint
+
+
+def _values(given: Any, names: tuple[str, ...]) -> tuple[Any, ...] | None:
+    """What a dictionary with just these names holds, or the only array; None for all else.
+
+    A subclass of dict is refused: a defaultdict makes an entry for each name that is looked up.
+    """
+    if type(given) is dict:
+        if len(given) != len(names):
+            return None
+        try:
+            return tuple([given[name] for name in names])
+        except KeyError:
+            return None
+    if type(given) is np.ndarray and len(names) == 1:
+        return (given,)
+    return None
 
 
 def _shape(arrays: Values) -> tuple[int, ...] | None:

@@ -9,6 +9,7 @@ Everything is keyed by content. Kernels are built when a function that calls the
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
@@ -197,10 +198,17 @@ class Engine:
         at: Sequence[int], saved: int, shapes: Sequence[tuple[int, ...]], dtype: Any,
     ) -> list[Any]:  # fmt: skip
         key = key_of(content, function.run, function.pool)
+
+        def count(place: int) -> int:
+            if place == _NONE:
+                return 0
+            return math.prod(operands[place].shape if place >= 0 else shapes[-1 - place])
+
         words = [
             key, function.team, function.patient, np.dtype(dtype).itemsize, function.workspace,
             saved, function.saved, 0 if ends else _NONE, len(function.sizes), *function.sizes,
-            function.reverse, len(at), *at, len(function.rest), *function.rest,
+            function.reverse, len(at), *(word for place in at for word in (place, count(place))),
+            len(function.rest), *function.rest,
         ]  # fmt: skip
         kinds = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
         call = jax.ffi.ffi_call(TARGET, kinds)

@@ -2,7 +2,8 @@
 
 signature, convert, arguments       what is given, checked and converted
 call, backend                       one call, and what a target must offer
-buffers, chunks, remat, stream      memory, long sequences, single steps
+buffers, recycled                   memory of arrays
+chunks, remat, stream               long sequences, single steps
 kernel, run, wanted, watched        Kernel, Run, Gradients, some of them, arrays that must stay
 numpy_backend, c_backend, team      the two targets, and how many threads a call is worth
 argument_words, pool                what a compiled function is given, and its threads

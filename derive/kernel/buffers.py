@@ -1,7 +1,7 @@
 """Arrays that a compiled function writes: new ones for each call, and where they lie.
 
 In: shapes by name, a dtype.  Out: arrays; their places in a direct call.
-Not here: which arrays a function needs (c_backend.py).
+Not here: which arrays a function needs (c_backend.py), memory of large ones (recycled.py).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from derive.kernel.fast.native_call import Place
+from derive.kernel.recycled import WORTH_KEEPING, recycled
 from derive.kernel.signature import Array, Arrays
 
 #: Bytes: of a cache line, and of an array from which beginning on one is worth the trouble.
@@ -61,6 +62,8 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> Array:
     """An array that begins on a cache line: vectors across two lines take twice as long."""
+    if size >= WORTH_KEEPING:
+        return recycled(shape, dtype)
     memory = np.empty(size + _CACHE_LINE, np.uint8)
     start = -address(memory) % _CACHE_LINE
     return np.ndarray(shape, dtype, memory, start)

@@ -29,6 +29,7 @@ from derive.errors import BuildError, InternalError
 from derive.kernel.backend import Backend
 from derive.kernel.call import Call
 from derive.kernel.fast.address_calls import AddressCalls, by_address
+from derive.kernel.recycled import WORTH_KEEPING, recycled
 from derive.kernel.signature import Signature, Sizes
 from derive.torch import checks
 from derive.torch.array_calls import ArrayCalls, Groups, Tensors
@@ -342,7 +343,9 @@ class Engine:
         """Memory for what is kept. With room to spare it is zeroed, so that elements which nothing
         writes are the same each time."""
         if room is None:
-            return torch.empty(needed, dtype=dtype)
+            if needed * dtype.itemsize < WORTH_KEEPING:
+                return torch.empty(needed, dtype=dtype)
+            return torch.from_numpy(recycled((needed,), np.dtype(DTYPES[dtype])))
         if room < needed:
             raise InternalError(f"{self.cell.name}: room for {room} elements of {needed}")
         return torch.from_numpy(np.zeros(room, DTYPES[dtype]))

@@ -22,7 +22,7 @@ from derive.torch.running import sequence
 from derive.torch.traced import are_hidden
 
 #: A span ends where fewer than so many of its rows are left.
-_LEFT = 0.75
+_LEFT = 0.5
 #: Multiply-adds that must be saved for a call more, which costs some 0.1 ms with its gradient.
 _WORTH = 1 << 23
 

@@ -203,6 +203,86 @@ def test_shapes_that_do_not_fit_never_reach_a_kernel() -> None:
         engine.backward([], arrays, False, jnp.zeros(3), [None, None], every)
 
 
+def called_with(monkeypatch: pytest.MonkeyPatch, change: Any, lengths: bool = False) -> Any:
+    """A training call whose description or operands were changed on their way to the handler."""
+    plain = jax.ffi.ffi_call
+
+    def call(target: str, kinds: Any) -> Any:
+        def run(*operands: Any, words: Any) -> Any:
+            operands, words = change(list(operands), words.copy())
+            return plain(target, kinds)(*operands, words=words)
+
+        return run
+
+    engine = engine_of(CELL.to_text(), 1)
+    arrays = [*(PARAMS[name] for name in CELL.params), X, jnp.zeros((2, 5))]
+    ends = [jnp.array([3, 1])] if lengths else []
+    monkeypatch.setattr(jax.ffi, "ffi_call", call)
+    results = jax.jit(lambda given: engine.forward(ends, given, False, True))(arrays)
+    return jax.block_until_ready(results)
+
+
+def word(place: int, value: int) -> Any:
+    def change(operands: Any, words: Any) -> Any:
+        words[place] = value
+        return operands, words
+
+    return change
+
+
+#: Behind eight words and the sizes T, B, H, I: reverse, the number of arrays, and the first of them.
+REVERSE = 8 + 1 + 4
+FIRST = REVERSE + 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda operands, words: ([*operands[:-2], operands[-2][:2], operands[-1]], words),
+        lambda operands, words: ([*operands[:-2], operands[-2][..., None], operands[-1][:1]], words),
+        lambda operands, words: ([operands[0].astype(jnp.int32), *operands[1:]], words),
+        lambda operands, words: (operands[:-1], words),
+        lambda operands, words: (operands, words[:-1]),
+        lambda operands, words: (operands, words[:7]),
+        lambda operands, words: (operands, words[: REVERSE + 1]),
+        lambda operands, words: (operands, words[:REVERSE]),
+        lambda operands, words: (operands, np.append(words, 0)),
+        lambda operands, words: (operands, words.astype(np.int32)),
+        word(3, 8),
+        word(3, 2),
+        word(5, 3),
+        word(5, -9),
+        word(6, 10**6),
+        word(8, 2**62),
+        word(8, -1),
+        word(REVERSE + 1, 2**62),
+        word(FIRST, 99),
+        word(FIRST, -99),
+        word(FIRST + 1, 21),
+        word(-1, 7),
+    ],
+)
+def test_the_handler_checks_every_array_before_it_calls_a_kernel(
+    change: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Exception, match="the arrays of this call are not those"):
+        called_with(monkeypatch, change)
+
+
+def test_the_handler_takes_what_is_not_changed_and_checks_lengths(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called_with(monkeypatch, lambda operands, words: (operands, words), lengths=True)
+    monkeypatch.undo()
+    with pytest.raises(Exception, match="the arrays of this call are not those"):
+        called_with(monkeypatch, lambda o, words: ([o[0][:1], *o[1:]], words), lengths=True)
+
+
+def test_a_computation_for_another_processor_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Exception, match="it was compiled for another processor"):
+        called_with(monkeypatch, word(4, 1))
+
+
 # --- init and modules -----------------------------------------------------------------------
 
 

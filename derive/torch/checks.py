@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.masked import is_masked_tensor
 
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel.convert import kind_text, to_count
@@ -23,15 +24,23 @@ def tensor_of(value: Any, label: str) -> Tensor:
     """A real tensor on the CPU."""
     if not isinstance(value, Tensor):
         raise ArgumentTypeError(
-            f"{label} must be a Tensor, not {kind_text(value)}", hint="torch.as_tensor(...)"
+            f"{label} must be a Tensor, not {kind_text(value)}",
+            hint="a torch.fx.Tracer whose is_leaf_module takes modules of derive.torch"
+            if type(value).__module__.startswith("torch.fx") else "torch.as_tensor(...)",
+        )  # fmt: skip
+    if value.is_nested:
+        raise ArgumentError(
+            f"{label} is a nested tensor",
+            hint=f"torch.nn.utils.rnn.pack_sequence({label}.unbind(), enforce_sorted=False)",
         )
+    if type(value) is not Tensor and is_masked_tensor(value):
+        raise ArgumentError(f"{label} is a MaskedTensor", hint=f"{label}.to_tensor(0)")
     if value.device.type not in ("cpu", "meta"):
         raise ArgumentError(
             f"derive.torch runs on the CPU, and {label} is on {value.device}",
             hint=f"{label}.cpu(), rnn.cpu()",
         )
-    if value.layout is not torch.strided:
-        raise ArgumentError(f"{label} is {value.layout}", hint=f"{label}.to_dense()")
+    has_strides(value, f"{label} is", label)
     if value.dtype not in DTYPES:
         raise ArgumentTypeError(
             f"{label} has dtype {value.dtype}",
@@ -39,6 +48,12 @@ def tensor_of(value: Any, label: str) -> Tensor:
             hint=f"{label}.float()",
         )
     return value
+
+
+def has_strides(value: Tensor, what: str, label: str) -> None:
+    """ArgumentError where numbers do not lie in plain memory; label: as a hint calls it."""
+    if value.layout is not torch.strided:
+        raise ArgumentError(f"{what} {value.layout}", hint=f"{label}.to_dense()")
 
 
 def shape_fits(value: Tensor, label: str, wanted: Sequence[int | str]) -> None:
@@ -144,6 +159,14 @@ def resets_of(value: Any, shape: Sequence[int]) -> Tensor:
         )
     shape_fits(value, "resets", shape)
     return value
+
+
+def jit_refused(name: str) -> ArgumentError:
+    return ArgumentError(
+        f"torch.jit.{name} does not take derived cells",
+        facts=("PyTorch's own successor of torch.jit does",),
+        hint="torch.export.export(model, (x,)), or torch.compile(model)",
+    )
 
 
 def on_one_device(tensors: Sequence[Tensor], like: Tensor, what: str) -> None:

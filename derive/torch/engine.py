@@ -209,7 +209,7 @@ class Engine:
         plan.calls.forward(
             0 if lengths is None else lengths.data_ptr(),
             [*self._params_at(params), *self._inputs_at(inputs),
-             *[state.data_ptr() for state in states], *[tensor.data_ptr() for tensor in last]],
+             *map(_at, states), *map(_at, last)],
             kept,
         )  # fmt: skip
         return results
@@ -250,10 +250,9 @@ class Engine:
         calls.backward(
             0 if lengths is None else lengths.data_ptr(),
             [*self._params_at(params), *self._inputs_at(inputs),
-             *[0 if d is None else d.data_ptr() for d in d_out],
-             *[0 if d is None else d.data_ptr() for d in d_last],
+             *[0 if d is None else _at(d) for d in (*d_out, *d_last)],
              *of_params, *of_inputs,
-             *[tensor.data_ptr() for tensor in gradients[after:]]],
+             *map(_at, gradients[after:])],
             saved.data_ptr(),
         )  # fmt: skip
         return gradients
@@ -353,7 +352,7 @@ class Engine:
     def _params_at(self, tensors: Tensors) -> list[int]:
         found = [0] * len(self.params)
         for group, tensor in zip(self.groups, tensors, strict=True):
-            at = tensor.data_ptr()
+            at = _at(tensor)
             if len(group) == 1:
                 found[group[0]] = at
                 continue
@@ -364,7 +363,16 @@ class Engine:
         return found
 
     def _inputs_at(self, tensors: Tensors) -> list[int]:
-        return [tensor.data_ptr() for tensor in tensors] if self.inputs else []
+        return list(map(_at, tensors)) if self.inputs else []
+
+
+#: Where tensors without elements lie: for PyTorch that is nowhere, for a kernel an array left out.
+_EMPTY = np.empty(_LINE)
+_EMPTY_AT: int = _EMPTY.ctypes.data
+
+
+def _at(tensor: Tensor) -> int:
+    return tensor.data_ptr() or _EMPTY_AT
 
 
 def _axes(width: Any) -> tuple[Any, ...]:

@@ -27,9 +27,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor as _is_of_older_vmap
 from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import forward_ad
 
+from derive.errors import ArgumentError
 from derive.torch.engine import Engine
 from derive.torch.traced import is_traced
 
@@ -106,6 +108,7 @@ class Forward(torch.autograd.Function):  # type: ignore[misc]
         given = cotangents[:-1]
         if not any(wanted) or all(d is None for d in given):
             return (None,) * (2 + len(tensors))
+        _refuse_older_vmap(given)
         if not is_differentiated(()):  # no graph of the gradient is wanted
             found = iter(Backward.forward(ctx.way, wanted, lengths, saved, *tensors, *given))
         else:
@@ -115,6 +118,7 @@ class Forward(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> tuple[Any, ...]:
         lengths, _, *tensors = ctx.saved_tensors
+        _refuse_older_vmap(tangents[2:])
         results = _moved(ctx.way, lengths, tensors, tangents[2:])
         return *_tangents_of(ctx.way, results), None
 
@@ -219,6 +223,15 @@ class Backward(torch.autograd.Function):  # type: ignore[misc]
         axes = [1 if place < count + inputs else 0 for place, flag in enumerate(wanted) if flag]
         apart = [folded.apart(g, axis) for g, axis in zip(found, axes, strict=True)]
         return tuple(apart), tuple(axes)
+
+
+def _refuse_older_vmap(tensors: Sequence[Any]) -> None:
+    if any(tensor is not None and _is_of_older_vmap(tensor) for tensor in tensors):
+        raise ArgumentError(
+            "is_grads_batched=True and vectorize=True do not batch derived cells",
+            facts=("they use a batching that torch.func has replaced",),
+            hint="torch.func.vmap over torch.func.vjp, torch.func.jacrev or jacfwd",
+        )
 
 
 def _parted(way: Way, wanted: Sequence[bool], rest: Sequence[Any]) -> tuple[Any, Any, Any]:

@@ -64,6 +64,10 @@ class Stack(nn.Module):  # type: ignore[misc]
         """Parameters of one layer and direction, as its engine takes them with x."""
         raise NotImplementedError
 
+    def __prepare_scriptable__(self) -> Any:
+        """torch.jit.script calls it."""
+        raise checks.jit_refused("script")
+
     def flatten_parameters(self) -> None:
         """Does nothing: parameters may lie anywhere."""
 
@@ -255,7 +259,9 @@ def in_one_dtype(tensors: list[Tensor], dtype: Any, computed: Any) -> list[Tenso
 
     ArgumentTypeError if one has another dtype than x, but for narrow ones and under autocast.
     """
-    for place, own in enumerate(tensor.dtype for tensor in tensors):
+    for place, tensor in enumerate(tensors):
+        own = tensor.dtype
+        checks.has_strides(tensor, "a parameter is", "parameter")
         # Biases of a narrow layer are added in `computed`; the first tensor is a weight.
         known = (dtype, computed) if place else (dtype,)
         if own not in known and not torch.is_autocast_enabled("cpu"):

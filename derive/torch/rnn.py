@@ -187,6 +187,10 @@ class Cell(nn.Module):  # type: ignore[misc]
         +-1 / sqrt(width)."""
         _start(self, self.cell)
 
+    def __prepare_scriptable__(self) -> Any:
+        """torch.jit.script calls it."""
+        raise checks.jit_refused("script")
+
     def forward(self, input: Any, state: Any = None, *, once: Any = None) -> Any:
         """Output and next state; see the class."""
         x, shape = checks.tensor_of(input, "x"), self._x_shape

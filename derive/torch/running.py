@@ -9,6 +9,7 @@ Not here: checking what a user gave (checks.py), layers (module.py).
 | nothing to differentiate, no transform of torch.func | the engine                       |
 | all else                                         | functions.py                         |
 
+torch.jit.trace would record the memory of one call instead of a computation: an error says so.
 Operators know no dual numbers but those of torch.func.jvp: in a trace an error says so.
 """
 
@@ -22,6 +23,7 @@ from torch.autograd import forward_ad
 
 import derive.torch.operators  # noqa: F401
 from derive.errors import ArgumentError
+from derive.torch import checks
 from derive.torch.engine import engine_of_key
 from derive.torch.functions import Forward, Way, applied, is_differentiated
 from derive.torch.traced import is_traced
@@ -48,6 +50,8 @@ def sequence(
             key, list(params), list(inputs), list(states), lengths, reverse, training
         )
         return list(results[:-1] if training else results)
+    if torch._C._get_tracing_state() is not None:
+        raise checks.jit_refused("trace")
     engine = engine_of_key(key)
     if not is_differentiated((*params, *inputs, *states)):
         return engine.forward(params, inputs, states, lengths, reverse, False)

@@ -8,6 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch import nn  # noqa: E402
+
 import derive  # noqa: E402
 import derive.torch as dt  # noqa: E402
 from derive import cells  # noqa: E402
@@ -125,3 +127,66 @@ def engine_cache_clear() -> None:
     from derive.torch import engine
 
     engine._engine.cache_clear()
+
+
+def leaf_tracer_hint(rnn: Any) -> Any:
+    return torch.fx.symbolic_trace(nn.Sequential(rnn))
+
+
+def batched_by_the_older_vmap(rnn: Any) -> Any:
+    x = torch.randn(5, 2, 3, requires_grad=True)
+    y = rnn(x)[0]
+    return torch.autograd.grad(y, x, torch.randn(3, *y.shape), is_grads_batched=True)
+
+
+def forward_mode_by_the_older_vmap(rnn: Any) -> Any:
+    return torch.autograd.functional.jacobian(
+        lambda x: rnn(x)[0], torch.randn(5, 2, 3), vectorize=True, strategy="forward-mode"
+    )
+
+
+def with_sparse_weights(rnn: Any) -> Any:
+    rnn.weight_ih_l0 = nn.Parameter(rnn.weight_ih_l0.detach().to_sparse())
+    return rnn(torch.randn(5, 2, 3))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda rnn: torch.jit.trace(rnn, torch.randn(5, 2, 3)), "torch.jit.trace does not take"),
+        (torch.jit.script, "torch.jit.script does not take derived cells"),
+        (lambda rnn: torch.jit.script(nn.Sequential(rnn)), "torch.jit.script does not take"),
+        (
+            lambda rnn: rnn(torch.nested.nested_tensor([torch.randn(5, 3), torch.randn(2, 3)])),
+            "x is a nested tensor\n  hint: torch.nn.utils.rnn.pack_sequence",
+        ),
+        (
+            lambda rnn: rnn(torch.masked.masked_tensor(torch.ones(5, 2, 3), torch.ones(5, 2, 3) > 0)),
+            "x is a MaskedTensor",
+        ),
+        (lambda rnn: rnn(torch.randn(5, 2, 3).to_sparse()), "x is torch.sparse_coo"),
+        (lambda rnn: rnn(torch.randn(5, 2, 3, dtype=torch.complex64)), "x has dtype torch.complex64"),
+        (leaf_tracer_hint, "x must be a Tensor, not Proxy\n  hint: a torch.fx.Tracer whose"),
+        (batched_by_the_older_vmap, "is_grads_batched=True and vectorize=True do not batch"),
+        (forward_mode_by_the_older_vmap, "is_grads_batched=True and vectorize=True do not batch"),
+        (with_sparse_weights, "a parameter is torch.sparse_coo"),
+    ],
+)  # fmt: skip
+def test_what_pytorch_has_besides_plain_tensors_is_refused_in_words(call: Any, says: str) -> None:
+    with pytest.raises(derive.DeriveError, match=says):
+        call(dt.LSTM(3, 4))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_cell_is_not_scripted_either() -> None:
+    with pytest.raises(derive.DeriveError, match="torch.jit.script does not take"):
+        torch.jit.script(dt.Cell(derive.cells.rnn(), 3, 4))
+
+
+def test_widths_of_zero_are_valid_as_in_a_kernel() -> None:
+    rnn = dt.LSTM(0, 4)
+    y, _ = rnn(torch.randn(5, 2, 0))
+    y.square().sum().backward()
+    assert rnn.weight_ih_l0.grad.shape == (16, 0) and rnn.weight_hh_l0.grad.abs().sum() > 0
+    assert dt.RNN(derive.cells.lstm(), 3, 0)(torch.randn(5, 2, 3))[0].shape == (5, 2, 0)

@@ -230,7 +230,7 @@ def word(place: int, value: int) -> Any:
     return change
 
 
-#: Behind eight words and the sizes T, B, H, I: reverse, the number of arrays, and the first of them.
+#: Behind eight words and the sizes T, B, H, I: reverse, the number of arrays, the first of them.
 REVERSE = 8 + 1 + 4
 FIRST = REVERSE + 2
 
@@ -239,7 +239,7 @@ FIRST = REVERSE + 2
     "change",
     [
         lambda operands, words: ([*operands[:-2], operands[-2][:2], operands[-1]], words),
-        lambda operands, words: ([*operands[:-2], operands[-2][..., None], operands[-1][:1]], words),
+        lambda operands, words: ([*operands[:-1], operands[-1][:1]], words),
         lambda operands, words: ([operands[0].astype(jnp.int32), *operands[1:]], words),
         lambda operands, words: (operands[:-1], words),
         lambda operands, words: (operands, words[:-1]),

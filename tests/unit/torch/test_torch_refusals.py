@@ -129,6 +129,9 @@ def engine_cache_clear() -> None:
     engine._engine.cache_clear()
 
 
+X = torch.ones(5, 2, 3)
+
+
 def leaf_tracer_hint(rnn: Any) -> Any:
     return torch.fx.symbolic_trace(nn.Sequential(rnn))
 
@@ -154,19 +157,16 @@ def with_sparse_weights(rnn: Any) -> Any:
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda rnn: torch.jit.trace(rnn, torch.randn(5, 2, 3)), "torch.jit.trace does not take"),
+        (lambda rnn: torch.jit.trace(rnn, X), "torch.jit.trace does not take"),
         (torch.jit.script, "torch.jit.script does not take derived cells"),
         (lambda rnn: torch.jit.script(nn.Sequential(rnn)), "torch.jit.script does not take"),
         (
             lambda rnn: rnn(torch.nested.nested_tensor([torch.randn(5, 3), torch.randn(2, 3)])),
             "x is a nested tensor\n  hint: torch.nn.utils.rnn.pack_sequence",
         ),
-        (
-            lambda rnn: rnn(torch.masked.masked_tensor(torch.ones(5, 2, 3), torch.ones(5, 2, 3) > 0)),
-            "x is a MaskedTensor",
-        ),
-        (lambda rnn: rnn(torch.randn(5, 2, 3).to_sparse()), "x is torch.sparse_coo"),
-        (lambda rnn: rnn(torch.randn(5, 2, 3, dtype=torch.complex64)), "x has dtype torch.complex64"),
+        (lambda rnn: rnn(torch.masked.masked_tensor(X, X > 0)), "x is a MaskedTensor"),
+        (lambda rnn: rnn(X.to_sparse()), "x is torch.sparse_coo"),
+        (lambda rnn: rnn(X.to(torch.complex64)), "x has dtype torch.complex64"),
         (leaf_tracer_hint, "x must be a Tensor, not Proxy\n  hint: a torch.fx.Tracer whose"),
         (batched_by_the_older_vmap, "is_grads_batched=True and vectorize=True do not batch"),
         (forward_mode_by_the_older_vmap, "is_grads_batched=True and vectorize=True do not batch"),
@@ -180,7 +180,7 @@ def test_what_pytorch_has_besides_plain_tensors_is_refused_in_words(call: Any, s
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_cell_is_not_scripted_either() -> None:
-    with pytest.raises(derive.DeriveError, match="torch.jit.script does not take"):
+    with pytest.raises(derive.DeriveError, match=r"torch.jit.script does not take"):
         torch.jit.script(dt.Cell(derive.cells.rnn(), 3, 4))
 
 

@@ -23,6 +23,7 @@
 | composed.py    | one layer of them: whole tensors, rows that end and start afresh         |
 | drop_in.py     | LSTM, GRU, SimpleRNN                                                     |
 | functional.py  | run, jvp                                                                 |
+| repeated.py    | calls of run like an earlier one                                         |
 | onnx_translation.py | torch.onnx.export of modules                                        |
 | whole.py       | tensors that are held whole, and their parts                             |
 """

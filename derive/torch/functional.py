@@ -19,6 +19,7 @@ from derive.kernel.convert import to_flag
 from derive.torch import checks, whole
 from derive.torch.engine import engine_of
 from derive.torch.ragged import ragged
+from derive.torch.repeated import as_before, remember
 
 Tensors = dict[str, Tensor]
 
@@ -36,11 +37,15 @@ def run(
     that has learned its start starts there. Differentiable to any order, in both modes, under
     torch.func; fixed arrays have no gradient.
     """
+    backwards = to_flag(reverse, "reverse")
+    if (known := as_before(cell, params, inputs, states)) is not None:
+        key = _key(cell, threads, False)
+        ends = None if lengths is None else checks.lengths_of(lengths, *known.steps_and_rows)
+        return known.results(ragged(key, *known.tensors, ends, backwards))
     call = Arguments(_Torch(), cell, params, inputs, states, lengths)
     own = call.parts(call.params, call.inputs, call.states)
-    return call.results(ragged(
-        _key(cell, threads, False), *own, call.lengths, to_flag(reverse, "reverse"),
-    ))  # fmt: skip
+    remember(call, params, inputs, states)
+    return call.results(ragged(_key(cell, threads, False), *own, call.lengths, backwards))
 
 
 def jvp(

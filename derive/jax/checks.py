@@ -85,6 +85,8 @@ def _is_strict(leaf: Any) -> bool:
 
 def array_of(value: Any, label: str) -> Any:
     """A JAX array or tracer that is not known to be on another device than the CPU."""
+    if isinstance(value, np.ndarray) and not value.dtype.isnative:
+        value = value.astype(value.dtype.newbyteorder("="))
     try:
         array = jnp.asarray(value)
     except (TypeError, ValueError, OverflowError) as error:

@@ -185,6 +185,15 @@ def threads_of(value: int | None) -> int:
     return torch.get_num_threads() if value is None else to_count(value, "threads", least=1)
 
 
+def same_device(value: Tensor, label: str, like: Tensor, of: str) -> None:
+    if value.device != like.device:
+        raise ArgumentError(
+            f"{label} is on {value.device}, and {of} on {like.device}",
+            hint=f"torch.zeros_like({label.split()[-1]}, device={str(like.device)!r})"
+            if value.is_meta else f"{label.split()[-1]}.to({str(like.device)!r})",
+        )  # fmt: skip
+
+
 def same_dtype(value: Tensor, label: str, like: Tensor, of: str) -> None:
     if value.dtype != like.dtype:
         name = str(like.dtype).removeprefix("torch.")

@@ -372,7 +372,7 @@ _EMPTY_AT: int = _EMPTY.ctypes.data
 
 
 def _at(tensor: Tensor) -> int:
-    return tensor.data_ptr() or _EMPTY_AT
+    return tensor.data_ptr() or (0 if tensor.numel() else _EMPTY_AT)
 
 
 def _axes(width: Any) -> tuple[Any, ...]:

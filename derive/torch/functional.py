@@ -102,6 +102,7 @@ class _Call:
             value = checks.tensor_of(value, f"{kind} {name}")
             checks.shape_fits(value, f"{kind} {name}", tuple(tensor.shape))
             checks.same_dtype(value, f"{kind} {name}", tensor, "its primal is")
+            checks.same_device(value, f"{kind} {name}", tensor, "its primal is")
             full.append(value)
         return full
 
@@ -134,6 +135,7 @@ class _Torch:
             )  # fmt: skip
         if like is not None:
             checks.same_dtype(value, label, like, "others are")
+            checks.same_device(value, label, like, "others are")
         return value
 
     def is_array(self, value: Any) -> bool:

@@ -25,7 +25,7 @@ _REMEMBERED = 256
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """Of a cell that takes and gives all arrays whole; `checked` keeps the id that it is known by."""
+    """Of a cell that takes and gives arrays whole; `checked` keeps the id that it is known by."""
 
     checked: Any
     params: tuple[str, ...]

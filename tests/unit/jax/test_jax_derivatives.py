@@ -263,3 +263,39 @@ def test_vmap_over_no_samples_gives_none() -> None:
     assert outputs["h_next"].shape == (0, *x.shape[:2], 2)
     slopes = jax.jit(jax.vmap(jax.grad(ours, (0, 1)), (None, 0, None)))(params, none, state)
     assert slopes[0]["b"].shape == (0, *params["b"].shape) and slopes[1].shape == none.shape
+
+
+def test_calls_run_where_jit_is_disabled_and_numbers_may_lie_in_another_byte_order() -> None:
+    cell = derive.cells.rnn()
+    params = dj.init(cell, jax.random.key(0), I=3, H=4)
+    x = np.ones((5, 2, 3), "float32")
+
+    def loss(params: Any, x: Any) -> Any:
+        return (dj.run(cell, params, x)[0]["h_next"] ** 2).sum()
+
+    wanted = jax.grad(loss)(params, x)
+    with jax.disable_jit():
+        found = jax.grad(loss)(params, x.astype(">f4"))
+    assert all((found[name] == wanted[name]).all() for name in wanted)
+
+
+def test_a_step_of_training_may_give_its_arrays_away() -> None:
+    cell = derive.cells.rnn()
+    params = dj.init(cell, jax.random.key(0), I=3, H=4)
+    x = jnp.ones((5, 2, 3))
+
+    def step(params: Any, state: Any) -> Any:
+        def loss(params: Any) -> Any:
+            outputs, last = dj.run(cell, params, x, state)
+            return (outputs["h_next"] ** 2).sum(), last["h"]
+
+        gradients, last = jax.grad(loss, has_aux=True)(params)
+        return jax.tree.map(lambda p, g: p - 0.1 * g, params, gradients), last
+
+    one = other = jax.tree.map(jnp.copy, (params, jnp.zeros((2, 4))))
+    one = jax.tree.map(jnp.copy, one)
+    given_away = jax.jit(step, donate_argnums=(0, 1))
+    for _ in range(4):
+        one, other = given_away(*one), step(*other)
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    assert all(np.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in pairs)

@@ -4,14 +4,16 @@ In: an engine's key, tensors that fit each other, lengths.  Out: outputs and las
 running.py gives them.
 Not here: a call of one sequence (running.py), packed sequences (module.py).
 
-A kernel computes every row to the end, and throws away what lies behind a row's length. Here rows
-are sorted by length, and time is cut where many of them have ended: each span is a call for the
-rows that reach it. Autograd differentiates through the spans as through any calls.
+A kernel computes each step up to the last row that has not ended, and what it computes for many
+steps at once for all rows. Here rows are sorted, the longest first, and time is cut where many of
+them have ended: each span is a call for the rows that reach it. Autograd differentiates through
+the spans as through any calls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -38,10 +40,11 @@ def ragged(
     order = lengths.argsort(descending=True, stable=True)
     ends = lengths[order].tolist()
     shapes = (state.shape[1:] for state in states)
-    spans = _spans(ends, steps, work_of((param.numel() for param in params), shapes))
-    if len(spans) < 2 or not count:
+    work = work_of((param.numel() for param in params), shapes)
+    spans, as_given = _spans(ends, steps, work), lengths.tolist()
+    if not count or (len(spans) < 2 and _rows_behind_ends(as_given) * work < _WORTH):
         return sequence(key, params, inputs, states, lengths, reverse)
-    sorted_already = ends == lengths.tolist()
+    sorted_already = ends == as_given
     if not sorted_already:
         inputs, lengths = [x.index_select(1, order) for x in inputs], lengths[order]
         states = [state.index_select(0, order) for state in states]
@@ -72,6 +75,12 @@ def ragged(
         outputs = [output.index_select(1, back) for output in outputs]
         running = [state.index_select(0, back) for state in running]
     return [*outputs, *running]
+
+
+def _rows_behind_ends(lengths: Sequence[int]) -> int:
+    """Rows of steps that have ended in front of one that has not: in this order they are computed,
+    sorted they are not."""
+    return sum(accumulate(reversed(lengths), max)) - sum(lengths)
 
 
 def _spans(ends: Sequence[int], steps: int, work: int) -> list[tuple[int, int, int]]:

@@ -55,11 +55,32 @@ def test_spans_give_what_one_call_gives(
 def test_time_is_cut_where_rows_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ragged, "_WORTH", 100)
     ends = [40, 40, 30, 30, 20, 20, 10, 10]
-    assert ragged._spans(ends, 50, 10) == [(0, 10, 8), (10, 20, 6), (20, 30, 4), (30, 40, 2)]
+    assert ragged._spans(ends, 50, 10) == [(0, 20, 8), (20, 30, 4), (30, 40, 2)]
     # Not where all are about as long, nor where little is saved.
     assert ragged._spans([40, 40, 40, 39], 40, 10) == [(0, 40, 4)]
     assert ragged._spans(ends, 50, 1) == [(0, 40, 8)]
     assert ragged._spans([0, 0], 50, 10) == ragged._spans([], 50, 10) == []
+
+
+def test_rows_are_sorted_where_that_alone_saves_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ragged._rows_behind_ends([5, 3, 3, 1, 0]) == ragged._rows_behind_ends([]) == 0
+    assert ragged._rows_behind_ends([1, 5, 3]) == 4
+    seen: list[list[int]] = []
+
+    def noted(*call: Any) -> Any:
+        seen.append(call[4].tolist())
+        return sequence(*call)
+
+    monkeypatch.setattr(ragged, "sequence", noted)
+    rnn: Any = dt.RNN(derive.cells.rnn(), 3, 5, dtype=torch.float64, threads=1)
+    x = torch.randn(10, 4, 3, dtype=torch.float64)
+    found = []
+    for worth in (1 << 40, 300):  # nothing pays; sorting does
+        monkeypatch.setattr(ragged, "_WORTH", worth)
+        found.append(rnn(x, lengths=[7, 9, 6, 10]))
+    assert seen == [[7, 9, 6, 10], [10, 9, 7, 6]]
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-14, atol=1e-14)
 
 
 def test_a_packed_sequence_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:

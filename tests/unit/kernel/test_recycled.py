@@ -1,4 +1,4 @@
-"""Memory of large arrays is used again, and never while somebody can read it."""
+"""Memory of large arrays is used again, and never while an array still refers to it."""
 
 from __future__ import annotations
 

@@ -290,7 +290,7 @@ def _parts(cell: Cell, wrt: Wanted) -> Wanted:
 
 def signature(cell: Cell, wrt: Wanted = None) -> Signature:
     """Names and shapes of a cell's arrays, without its equations."""
-    checked = cell.checked
+    checked = _a_cell(cell).checked
 
     def widths(shapes: Mapping[str, tuple[Dim, ...]]) -> dict[str, Axes]:
         return {n: shape[0] if len(shape) == 1 else shape for n, shape in shapes.items()}

@@ -9,7 +9,7 @@ ONNX Runtime has some operators in float32 only: in float64 those functions are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sympy
@@ -21,8 +21,25 @@ from derive.symbolic.code import value_of
 from derive.symbolic.composed import composed
 from derive.symbolic.functions import Expr
 
-#: Operators that ONNX Runtime's CPU provider has in float32 alone. Erf has no other formula.
+#: Operators that ONNX Runtime's CPU provider has in float32 alone.
 _SINGLE = frozenset({"HardSwish", "Softplus", "Softsign", "Elu", "Selu"})
+#: W. J. Cody, Rational Chebyshev approximations for the error function, Math. Comp. 23 (1969)
+#: 631-637: erf(v) = v P(v^2) / Q(v^2) for |v| < 0.46875, and 1 - exp(-v^2) R(|v|) / S(|v|) up to 4;
+#: from there to 6, where erf rounds to 1, the latter's fraction counts for less than 2e-8.
+_ERF_NEAR = (
+    (1.85777706184603153e-1, 3.16112374387056560, 1.13864154151050156e2, 3.77485237685302021e2,
+     3.20937758913846947e3),
+    (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3,
+     2.84423683343917062e3),
+)  # fmt: skip
+_ERF_FAR = (
+    (2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594, 6.61191906371416295e1,
+     2.98635138197400131e2, 8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3,
+     1.23033935479799725e3),
+    (1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2,
+     1.62138957456669019e3, 3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3,
+     1.23033935480374942e3),
+)  # fmt: skip
 #: SymPy's own comparisons, which formulas of functions have.
 _RELATIONS = {
     sympy.Gt: "Greater", sympy.Ge: "GreaterOrEqual", sympy.Lt: "Less", sympy.Le: "LessOrEqual",
@@ -129,6 +146,8 @@ class _Writer:
         if name == "relu" and self.nodes.real.itemsize == 8:
             # ONNX Runtime cannot load a Relu that a Clip in float64 follows (its ReluClipFusion).
             return self.nodes.node("Max", self.value(expr.args[0]), self.nodes.number(0.0))
+        if name == "erf" and self.nodes.real.itemsize == 8:
+            return self.erf(self.value(expr.args[0]))
         operator = TABLE[name].onnx
         single = self.nodes.real.itemsize == 4
         # Attributes are float32 numbers: 0.01 is another one in float64.
@@ -156,6 +175,29 @@ class _Writer:
         large = self.nodes.node("Sub", self.nodes.node("Exp", v), one)
         near = self.nodes.node("Less", self.nodes.node("Abs", v), one)
         return self.nodes.node("Where", near, small, large)
+
+    def erf(self, v: str) -> str:
+        """For float64, in which ONNX Runtime has no Erf: from numbers that it has."""
+        node, number = self.nodes.node, self.nodes.number
+        size = node("Min", node("Abs", v), number(6.0))
+        square = node("Mul", size, size)
+        near = node("Mul", v, self.fraction(square, _ERF_NEAR))
+        bell = node("Mul", node("Exp", node("Neg", square)), self.fraction(size, _ERF_FAR))
+        far = node("Mul", node("Sign", v), node("Sub", number(1.0), bell))
+        return node("Where", node("Less", size, number(0.46875)), near, far)
+
+    def fraction(self, v: str, terms: tuple[Sequence[float], Sequence[float]]) -> str:
+        """A quotient of polynomials by Horner's rule, the highest power first."""
+
+        def polynomial(highest: float, *others: float) -> str:
+            product = v if highest == 1 else self.nodes.node("Mul", self.nodes.number(highest), v)
+            for term in others[:-1]:
+                total = self.nodes.node("Add", product, self.nodes.number(term))
+                product = self.nodes.node("Mul", total, v)
+            return self.nodes.node("Add", product, self.nodes.number(others[-1]))
+
+        above, below = terms
+        return self.nodes.node("Div", polynomial(*above), polynomial(*below))
 
 
 def _is_negative(term: Expr) -> bool:

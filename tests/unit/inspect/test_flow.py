@@ -10,7 +10,7 @@ from entries import OF_VECTORS, sampled
 
 import derive
 from derive.cli import main
-from derive.errors import ArgumentError
+from derive.errors import ArgumentError, ArgumentTypeError
 from derive.inspect import gradient_flow
 from derive.program import interpret
 
@@ -158,6 +158,8 @@ def test_what_cannot_be_measured_is_refused() -> None:
         )
     with pytest.raises(ArgumentError, match="there is no parameter 'b_f'"):
         gradient_flow.chrono(params, 10)
+    with pytest.raises(ArgumentTypeError, match="params must be a mapping"):
+        gradient_flow.chrono(3, 10)
     lone = derive.Cell.parse(HEAD + "h' = h * 0.5\noutput h'")
     with pytest.raises(ArgumentError, match="nothing tells the width H"):
         gradient_flow.measure(lone, {}, np.zeros((2, 3)))

@@ -12,7 +12,7 @@ import pytest
 from boards import WARNINGS, write
 
 import derive
-from derive.errors import ArgumentError
+from derive.errors import ArgumentError, ArgumentTypeError
 
 #: A number of type float.
 NUMBER = r"-?\d+\.?\d*(?:e[-+]?\d+)?(?=f\b)"
@@ -81,3 +81,13 @@ def test_an_axis_that_no_loop_over_int_counts_is_refused() -> None:
     cell = derive.Cell.parse("cell wide\nparam a: 40000\nstate h: H\nh' = h * mean(a)\noutput h'")
     with pytest.raises(ArgumentError, match="parameter a is too large"):
         derive.mcu.params_header(cell, {"a": np.zeros(40_000)})
+
+
+@pytest.mark.parametrize("given", ["lstm", None, [1]])
+def test_what_is_no_cell_is_refused(given: object) -> None:
+    for call in (derive.mcu.params_header, derive.mcu.quantize):
+        with pytest.raises(ArgumentTypeError, match="cell must be a Cell") as caught:
+            call(given, params())
+        assert "derive.cells.lstm()" in str(caught.value)
+    with pytest.raises(ArgumentTypeError, match="cell must be a Cell"):
+        derive.flow.measure(given, params(), np.zeros((3, 2)))

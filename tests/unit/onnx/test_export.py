@@ -1,6 +1,8 @@
 """Exported models: checked, equal to the kernel in ONNX Runtime at any T and B, by the cell's
 names; operators where a cell is proved to be one; and what is refused."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from derive import cells, layers, weights
 from derive.cli.main import status
 from derive.errors import ArgumentError
 from derive.kernel.signature import Sizes, names_in
+from derive.symbolic.closed_set import TABLE
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
@@ -123,9 +126,42 @@ def test_versions_of_the_operators(opset):
     assert compare(cell, opset=opset, lengths=True) < 1e-12
 
 
-@pytest.mark.parametrize("name", "softplus elu leaky_relu selu hard_swish softsign floor".split())
-def test_functions_in_float64(name):
-    assert compare(cells.rnn(activation=name)) < 1e-12
+def of_each_function():
+    """Every function of one array that `.cell` text has."""
+    public = [name for name, record in TABLE.items() if record.public]
+    return sorted(name for name in public if len(TABLE[name].partials) == 1)
+
+
+#: Where a function is defined.
+ARGUMENTS = {"log": "0.1 + x * x", "log1p": "x * x", "sqrt": "0.1 + x * x"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_function_is_loaded_and_computed(dtype):
+    lines = [f"y_{name} = {name}({ARGUMENTS.get(name, 'x')})" for name in of_each_function()]
+    outputs = ", ".join(f"y_{name}" for name in of_each_function())
+    text = "\n".join(
+        ["cell all", "input x: H", "state h: H", *lines, "h' = x", f"output {outputs}"]
+    )
+    assert len(lines) > 25
+    assert (
+        compare(derive.Cell.parse(text), dtype=dtype) < {"float32": 1e-5, "float64": 1e-13}[dtype]
+    )
+
+
+def test_erf_in_float64_is_that_of_the_standard_library():
+    cell = derive.Cell.parse("cell e\ninput x: H\nstate h: H\nh' = h\noutput y\ny = erf(x)\n")
+    model = derive.onnx.export(cell, dtype="float64", H=1)
+    near = np.nextafter(0.46875, [0, 1])
+    x = np.concatenate(
+        [np.linspace(-7, 7, 2001), near, -near, [0, -0.0, 5e-324, -1e-310, 1e-8, 1e300, -np.inf]]
+    )
+    (found, _) = session(model).run(None, {"x": x.reshape(-1, 1, 1), "h": np.zeros((1, 1))})
+    wanted = np.array([math.erf(v) for v in x])
+    assert np.abs(found.ravel() - wanted).max() < 1e-15
+    assert np.allclose(found.ravel(), wanted, rtol=1e-15, atol=0)
+    nan = session(model).run(None, {"x": np.full((1, 1, 1), np.nan), "h": np.zeros((1, 1))})[0]
+    assert np.isnan(nan).all()
 
 
 def test_a_clip_after_a_relu_in_float64_is_loaded():

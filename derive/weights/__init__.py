@@ -30,6 +30,8 @@ exactly is refused, with the reason.
 | contents.py    | what a file holds, and which cells fit                             |
 | onnx_file.py   | an ONNX file: its graphs and recurrent nodes, with their places    |
 | onnx_constants.py | what graphs compute from constants alone                        |
+| onnx_evaluate.py | one node of that                                                 |
+| onnx_loops.py  | Loop and Scan: what their bodies read and give                     |
 | onnx_nodes.py  | reading an ONNX node                                               |
 | onnx_cells.py  | the cell of an ONNX node: activations, clip                        |
 | onnx_layers.py | running it: directions, lengths, layout                            |

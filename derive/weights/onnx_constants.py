@@ -2,37 +2,35 @@
 
 In: a `Model`, and the name of an array in one of its graphs.  Out: its value; or what it is
 repeated from, where only its shape is open; or where it comes from, in words.
-Not here: which arrays are asked for (onnx_nodes.py).
+Not here: which arrays are asked for (onnx_nodes.py), one node (onnx_evaluate.py), how a loop is
+wired (onnx_loops.py).
 
 Any operator that the onnx package's reference evaluator knows is computed, one node at a time, and
 only where all that it reads is constant. The shape of a result is inferred before it is computed,
 so that a small file cannot ask for a large array. An If whose condition is constant is the branch
-that it takes; Loop and Scan are not run.
+that it takes. What an iteration of a Loop or Scan hands to the next one as it was is what the first
+one began with; one that reads constants alone is run, a node at a time.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from derive.errors import ArgumentError
+from derive.errors import ArgumentError, DeriveError
 from derive.kernel.signature import Array
+from derive.weights.onnx_evaluate import bytes_of, evaluated, filling
 from derive.weights.onnx_file import Model, Scope
+from derive.weights.onnx_loops import MOST_RUNS, Repeated, joined, loop_of, slices, steps_of
 
-#: Bytes that one result, and all results together, may take.
-MOST, MOST_TOGETHER = 2**29, 2**32
+#: Bytes that all results together may take.
+MOST_TOGETHER = 2**32
 #: Operators whose results differ from call to call.
 _RANDOM = frozenset(
     "RandomNormal RandomUniform RandomNormalLike RandomUniformLike Multinomial Bernoulli "
     "Dropout".split()
-)
-#: Operators whose results are no larger than what they read, and whose shapes are not inferred.
-_BOUNDED = frozenset(
-    "NonZero Compress Unique SequenceAt SequenceConstruct SplitToSequence ConcatFromSequence "
-    "SequenceLength SequenceInsert".split()
 )
 #: Operators that only repeat what they read, and those that move or choose its elements.
 _REPEATING = frozenset({"Expand", "Tile"})
@@ -52,6 +50,8 @@ class Constants:
         self._known: dict[Key, bool] = {}
         self._values: dict[Key, Any] = {}
         self._bytes = 0
+        self._loops: dict[tuple[int, int], Repeated | None] = {}
+        self._runs = 0
 
     def clear(self) -> None:
         """Forget the arrays."""
@@ -86,7 +86,7 @@ class Constants:
                 return None
             chain.append((home, node))
             if kind == "ConstantOfShape":
-                return self._along(_filling(self._model, node), chain[:-1])
+                return self._along(filling(self._model, node), chain[:-1])
             scope, name = home, node.input[0]
         found = self.value(scope, name)
         return None if found is None else self._along(found, chain)
@@ -123,10 +123,7 @@ class Constants:
             if name in self._given or name in home.tensors:
                 self._known[key] = True
                 continue
-            if name not in home.makers:
-                self._known[key] = False
-                continue
-            needed = self._needed(home, home.makers[name], name)
+            needed = self._needed(home, name)
             if needed is None:
                 self._known[key] = False
                 continue
@@ -147,15 +144,23 @@ class Constants:
         home = scope.home(name)
         return False if home is None else self._known.get((id(home), name))
 
-    def _needed(self, home: Scope, number: int, name: str) -> list[tuple[Scope, str]] | None:
-        """What a node reads; None where its results are never constant."""
+    def _needed(self, home: Scope, name: str) -> list[tuple[Scope, str]] | None:
+        """What an array hangs on; None where it is never constant. The last one is the array
+        itself where it is a branch's, or what a loop began with."""
+        if (origin := self._origin(home, name)) is not None:
+            return [origin]
+        if name not in home.makers:
+            return None
+        number = home.makers[name]
         node = home.nodes[number]
         if node.op_type in _RANDOM:
             return None
         read = [(home, operand) for operand in node.input if operand]
-        children = home.children.get(number)
-        if not children:
+        if not home.children.get(number):
             return read
+        if (loop := self._loop(home, number)) is not None:
+            kinds = {node.op_type for scope in loop.scopes for node in scope.nodes}
+            return None if kinds & _RANDOM else read + [(loop.body, n) for n in loop.free]
         if node.op_type != "If" or len(read) != 1:
             return None
         if self._state(*read[0]) is not True:
@@ -165,6 +170,22 @@ class Constants:
         if taken is None or place >= len(taken.outputs):
             return None
         return [*read, (taken, taken.outputs[place])]
+
+    def _origin(self, home: Scope, name: str) -> tuple[Scope, str] | None:
+        """What a loop hands on as it was: where that is outside of the loop."""
+        if name in home.makers:
+            loop = self._loop(home, home.makers[name])
+            return (home, loop.passed[name]) if loop and name in loop.passed else None
+        if home.outer is None or name not in home.inputs:
+            return None
+        loop = self._loop(home.outer, home.owner)
+        return (home.outer, loop.stays[name]) if loop and name in loop.stays else None
+
+    def _loop(self, home: Scope, number: int) -> Repeated | None:
+        key = (id(home), number)
+        if key not in self._loops:
+            self._loops[key] = loop_of(home, number, self._model.opsets)
+        return self._loops[key]
 
     def _taken(self, home: Scope, number: int) -> Scope | None:
         condition = self._computed(home, home.nodes[number].input[0])
@@ -188,17 +209,25 @@ class Constants:
             elif name in home.tensors:
                 self._values[key] = self._model.array(home.tensors[name])
             else:
-                number = home.makers[name]
-                needed = self._needed(home, number, name) or []
+                needed = self._needed(home, name) or []
                 missing = [n for n in needed if self._value_of(*n) is None]
                 if missing:
                     waiting += missing
-                elif home.children.get(number):
-                    self._values[key] = self._value_of(*needed[-1])
                 else:
-                    operands = [self._value_of(*each) for each in needed]
-                    self._run(home, home.nodes[number], operands)
+                    self._add(home, name, needed)
         return self._value_of(scope, name)
+
+    def _add(self, home: Scope, name: str, needed: Sequence[tuple[Scope, str]]) -> None:
+        """The value of an array, all that it hangs on being there."""
+        if self._origin(home, name) is None:
+            number = home.makers[name]
+            if (loop := self._loop(home, number)) is not None:
+                return self._run_loop(home, home.nodes[number], loop)
+            if not home.children.get(number):
+                operands = [self._value_of(*each) for each in needed]
+                return self._run(home, home.nodes[number], operands)
+        self._values[id(home), name] = self._value_of(*needed[-1])
+        return None
 
     def _value_of(self, scope: Scope, name: str) -> Any:
         return self._values.get((id(scope.home(name)), name))
@@ -206,36 +235,85 @@ class Constants:
     def _run(self, home: Scope, node: Any, operands: Sequence[Any]) -> None:
         names = dict.fromkeys(operand for operand in node.input if operand)
         given = dict(zip([n for n in node.input if n], operands, strict=True))
-        results = self._evaluated(node, {name: given[name] for name in names})
+        self._runs += 1
+        results = evaluated(self._model, node, {name: given[name] for name in names})
         for name, result in zip([n for n in node.output if n], results, strict=True):
-            self._values[id(home), name] = result
-            self._bytes += _bytes_of(result)
+            self._keep(home, name, result)
+
+    def _run_loop(self, home: Scope, node: Any, loop: Repeated) -> None:
+        """A Loop or Scan that reads constants alone."""
+        operands = {name: self._value_of(home, name) for name in node.input if name}
+        what = f"{node.op_type} {node.name!r}".removesuffix(" ''") + f" of {self._model.title}"
+        try:
+            found = self._iterated(loop, operands, self._runs + MOST_RUNS)
+        except (DeriveError, RecursionError):
+            raise
+        except Exception as error:  # operands that do not fit
+            raise ArgumentError(
+                f"{what} cannot be computed", facts=(f"{type(error).__name__}: {error}",)
+            ) from error
+        finally:
+            self._forget(loop)
+        if found is None:
+            raise ArgumentError(
+                f"{what} is not computed",
+                facts=(f"it takes more than {MOST_RUNS:,} nodes and iterations",),
+            )
+        for name, result in found.items():
+            self._keep(home, name, result)
+
+    def _iterated(
+        self, loop: Repeated, operands: Mapping[str, Any], most: int
+    ) -> dict[str, Any] | None:
+        """{output: value} after all iterations; None where those would be too many."""
+        steps, step = steps_of(loop, operands), 0
+        now = {each.before: operands[each.start] for each in loop.carried}
+        go = loop.go is None or not loop.go.start or bool(np.all(operands[loop.go.start]))
+        stacks: list[list[Array]] = [[] for _ in loop.given]
+        while go and (steps is None or step < steps):
+            self._runs += 1
+            if self._runs > most:
+                return None
+            here = {**now, **slices(loop, operands, step, steps or 0)}
+            if loop.go is not None:
+                here |= {loop.number: np.array(step), loop.go.before: np.array(True)}
+            self._forget(loop)
+            for name, array in here.items():
+                self._known[id(loop.body), name] = True
+                self._values[id(loop.body), name] = array
+            now = {each.before: self._of_body(loop, each.after) for each in loop.carried}
+            for stack, cut in zip(stacks, loop.given, strict=True):
+                stack.append(self._of_body(loop, cut.inside))
+                self._count(stack[-1])
+            go = loop.go is None or bool(np.all(self._of_body(loop, loop.go.after)))
+            step += 1
+        ends = {each.end: now[each.before] for each in loop.carried if each.end}
+        pairs = zip(loop.given, stacks, strict=True)
+        return ends | {cut.outside: joined(cut, stack) for cut, stack in pairs if cut.outside}
+
+    def _of_body(self, loop: Repeated, name: str) -> Any:
+        if not self._constant(loop.body, name):
+            raise ArgumentError(f"{name!r} of {self._model.title} is nowhere in {loop.body.place}")
+        return self._computed(loop.body, name)
+
+    def _forget(self, loop: Repeated) -> None:
+        """What is known of a body: another iteration has other values."""
+        for scope in loop.scopes:
+            for name in (*scope.order, *scope.makers):
+                self._known.pop((id(scope), name), None)
+                self._values.pop((id(scope), name), None)
+
+    def _keep(self, home: Scope, name: str, result: Any) -> None:
+        self._values[id(home), name] = result
+        self._count(result)
+
+    def _count(self, result: Any) -> None:
+        self._bytes += bytes_of(result)
         if self._bytes > MOST_TOGETHER:
             raise ArgumentError(
                 f"constants of {self._model.title} are too large",
                 facts=(f"computing them takes more than {MOST_TOGETHER >> 30} GiB",),
             )
-
-    def _evaluated(self, node: Any, given: Mapping[str, Any]) -> list[Any]:
-        """The results of one node, by the reference evaluator."""
-        what = f"{node.op_type} {node.name!r}".removesuffix(" ''")
-        try:
-            versions = _versions(node, self._model.opsets)
-            model = _model(node, given, self._model.opsets, versions[0])
-            room = _room(model, node, given)
-            results = [] if room is None or room > MOST else _results(node, given, model, versions)
-        except Exception as error:  # operators it lacks, operands that do not fit
-            raise ArgumentError(
-                f"{what} of {self._model.title} cannot be computed",
-                facts=(f"{type(error).__name__}: {error}".partition("\n")[0],),
-            ) from error
-        if room is None or room > MOST:
-            size = "an unknown number of" if room is None else f"{room}"
-            raise ArgumentError(
-                f"{what} of {self._model.title} is not computed",
-                facts=(f"its result has {size} bytes, and at most {MOST} are read",),
-            )
-        return [v if isinstance(v, (list, np.ndarray)) else np.asarray(v) for v in results]
 
     def _along(self, base: Array, chain: Sequence[tuple[Scope, Any]]) -> Array | None:
         """`base` after the nodes of a chain, last first, none of which may change its elements
@@ -244,7 +322,7 @@ class Constants:
         for home, node in reversed(chain):
             kind = node.op_type
             if kind == "Cast":
-                base = self._evaluated(node, {node.input[0]: base})[0]
+                base = evaluated(self._model, node, {node.input[0]: base})[0]
             elif kind in _REPEATING | {"Identity"} or base.size == 1:
                 tiled |= kind == "Tile"
                 base = base if base.size > 1 or kind in _REPEATING else base.reshape(())
@@ -256,7 +334,7 @@ class Constants:
                 base = padded.transpose(order[0])
             elif kind == "Slice" and not tiled and self._slices_whole(home, node, base):
                 operands = {n: self.value(home, n) for n in node.input[1:] if n}
-                base = self._evaluated(node, {**operands, node.input[0]: base})[0]
+                base = evaluated(self._model, node, {**operands, node.input[0]: base})[0]
             elif kind == "Unsqueeze" and self._at_the_front(home, node):
                 pass
             else:
@@ -286,101 +364,3 @@ class Constants:
             return None
         found = self.value(home, node.input[place])
         return None if found is None else [int(axis) for axis in np.ravel(found)]
-
-
-def _versions(node: Any, opsets: Mapping[str, int]) -> list[int]:
-    """Versions of an operator that mean the same for this node: the model's, and later ones that
-    have its attributes. The evaluator has, of some operators, only the later ones."""
-    from onnx import defs
-
-    domain = "" if node.domain == "ai.onnx" else node.domain
-    if not defs.has(node.op_type, domain):
-        raise ValueError(f"{domain or 'ai.onnx'}.{node.op_type} is no operator of ONNX")
-    first = opsets.get(node.domain, opsets.get(domain, defs.onnx_opset_version()))
-    used = {attribute.name for attribute in node.attribute}
-    found = [first]
-    for version in range(first + 1, defs.onnx_opset_version() + 1 if not domain else 0):
-        schema = defs.get_schema(node.op_type, version, domain)
-        if schema.since_version == version and used <= set(schema.attributes):
-            found.append(version)
-    return found
-
-
-def _model(node: Any, given: Mapping[str, Any], opsets: Mapping[str, int], version: int) -> Any:
-    """A model of one node."""
-    from onnx import helper
-
-    outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
-    inputs = [_info(name, value) for name, value in given.items()]
-    graph = helper.make_graph([node], "node", inputs, outputs)
-    imports = [helper.make_opsetid(d, v) for d, v in {**opsets, node.domain: version}.items()]
-    return helper.make_model(graph, opset_imports=imports, ir_version=8)
-
-
-def _results(
-    node: Any, given: Mapping[str, Any], model: Any, versions: Sequence[int]
-) -> Sequence[Any]:
-    from onnx.reference import ReferenceEvaluator
-
-    for version in versions:
-        for entry in model.opset_import:
-            entry.version = version if entry.domain == node.domain else entry.version
-        try:
-            evaluator = ReferenceEvaluator(model)
-        except RuntimeError:  # "No implementation for operator ... and version"
-            if version == versions[-1]:
-                raise
-            continue
-        with np.errstate(all="ignore"):
-            found: Sequence[Any] = evaluator.run(None, dict(given))
-            return found
-    raise AssertionError("there is at least one version")
-
-
-def _filling(model: Model, node: Any) -> Array:
-    for attribute in node.attribute:
-        if attribute.name == "value":
-            return model.array(attribute.t).reshape(())
-    return np.zeros((), np.float32)
-
-
-def _info(name: str, value: Any) -> Any:
-    import onnx
-
-    if not isinstance(value, np.ndarray):
-        return onnx.helper.make_empty_tensor_value_info(name)
-    kind = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
-    return onnx.helper.make_tensor_value_info(name, kind, value.shape)
-
-
-def _room(model: Any, node: Any, given: Mapping[str, Any]) -> int | None:
-    """Bytes of the results by shape inference; None where it does not tell."""
-    import onnx
-
-    small = {
-        name: value
-        for name, value in given.items()
-        if isinstance(value, np.ndarray) and value.size <= 1024 and value.dtype.kind in "iufb"
-    }
-    known = onnx.ModelProto()
-    known.CopyFrom(model)
-    known.graph.initializer.extend(
-        onnx.numpy_helper.from_array(value, name) for name, value in small.items()
-    )
-    if node.op_type in _BOUNDED:
-        return sum(map(_bytes_of, given.values()))
-    inferred = onnx.shape_inference.infer_shapes(known, data_prop=True)
-    total = 0
-    for output in inferred.graph.output:
-        shape = output.type.tensor_type
-        if not shape.HasField("shape") or any(
-            not dim.HasField("dim_value") for dim in shape.shape.dim
-        ):
-            return None
-        kind = onnx.helper.tensor_dtype_to_np_dtype(shape.elem_type)
-        total += max(kind.itemsize, 1) * math.prod(dim.dim_value for dim in shape.shape.dim)
-    return total
-
-
-def _bytes_of(value: Any) -> int:
-    return sum(map(_bytes_of, value)) if isinstance(value, list) else int(np.asarray(value).nbytes)

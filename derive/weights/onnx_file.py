@@ -34,7 +34,9 @@ _MOST_NODES = 1_000_000
 @dataclass(slots=True, eq=False)
 class Scope:
     """One graph. nodes: in their order.  makers: {array: number of the node that computes it}.
-    children: {number of a node: {attribute: graph}}.  outer: the graph around it."""
+    children: {number of a node: {attribute: graph}}.  outer: the graph around it, and owner: the
+    number of the node there that it belongs to.  order: its inputs in their order, those with a
+    constant too."""
 
     place: str
     outer: Scope | None
@@ -44,6 +46,8 @@ class Scope:
     inputs: frozenset[str]
     outputs: tuple[str, ...]
     makers: Mapping[str, int]
+    order: tuple[str, ...] = ()
+    owner: int = -1
     children: dict[int, dict[str, Scope]] = field(default_factory=dict)
 
     def home(self, name: str) -> Scope | None:
@@ -273,7 +277,7 @@ def _check_text(graph: Any, place: str) -> None:
         raise ArgumentError(f"{place} has an array with a name that is no text")
 
 
-def _scope(graph: Any, place: str, outer: Scope | None) -> Scope:
+def _scope(graph: Any, place: str, outer: Scope | None, owner: int = -1) -> Scope:
     nodes = tuple(graph.node)
     _check_text(graph, place)
     tensors = {tensor.name: tensor for tensor in graph.initializer}
@@ -286,6 +290,8 @@ def _scope(graph: Any, place: str, outer: Scope | None) -> Scope:
         inputs=frozenset(value.name for value in graph.input) - set(tensors),
         outputs=tuple(value.name for value in graph.output),
         makers={name: k for k, node in enumerate(nodes) for name in node.output if name},
+        order=tuple(value.name for value in graph.input),
+        owner=owner,
     )
     counts: Counter[str] = Counter()
     for number, node in enumerate(nodes):
@@ -296,5 +302,5 @@ def _scope(graph: Any, place: str, outer: Scope | None) -> Scope:
             for k, child in enumerate(graphs):
                 word = _WORDS.get(attribute.name, attribute.name) + (f"_{k}" if k else "")
                 found = scope.children.setdefault(number, {})
-                found[word] = _scope(child, f"{inner}/{word}", scope)
+                found[word] = _scope(child, f"{inner}/{word}", scope, number)
     return scope

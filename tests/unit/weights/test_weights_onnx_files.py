@@ -180,6 +180,162 @@ def test_nodes_in_the_bodies_of_loop_and_scan_are_read():
     assert weights.from_onnx(model, "scanned").node.place == "graph/scan_0/body/GRU_0"
 
 
+def body_of(nodes, inputs, outputs):
+    """inputs, outputs: {name: type}; shapes of real arrays are left open."""
+    infos = [
+        [info(n, None if kind == FLOAT else [], kind) for n, kind in group.items()]
+        for group in (inputs, outputs)
+    ]
+    return helper.make_graph(list(nodes), "body", *infos)
+
+
+INTEGER, TRUTH = TensorProto.INT64, TensorProto.BOOL
+
+
+def identity(a, b):
+    return helper.make_node("Identity", [a], [b])
+
+
+def test_weights_that_a_loop_hands_on_are_read_inside_and_behind_it():
+    tensors = {**held(), "count": np.array(2), "go": np.array(True)}
+    step = gru(("X", "W_in", "R_in", "B", "", "h"), outputs=("", "h_next"), name="inner")
+    body = body_of(
+        [step, identity("on", "on_next"), identity("W_in", "W_mid"), identity("W_mid", "W_out"),
+         identity("R", "R_out")],
+        {"i": INTEGER, "on": TRUTH, "h": FLOAT, "W_in": FLOAT, "R_in": FLOAT},
+        {"on_next": TRUTH, "h_next": FLOAT, "W_out": FLOAT, "R_out": FLOAT},
+    )  # fmt: skip
+    loop = helper.make_node(
+        "Loop", ["count", "go", "start", "W", "R"], ["end", "W_end", "R_end"], body=body
+    )
+    last = gru(("X", "W_end", "R_end", "B", "", "end"), name="last")
+    inputs = [info("X", [T, B, I]), info("start", [1, B, H])]
+    model = model_of([loop, last], inputs, [info("Y"), info("Y_h")], tensors)
+    X, start = rand(T, B, I), rand(1, B, H)
+    inner, outer = (weights.from_onnx(model, name) for name in ("inner", "last"))
+    for layer in (inner, outer):
+        assert np.array_equal(layer.node.weights["W"], tensors["W"])
+    session = runtime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    wanted = session.run(None, {"X": X, "start": start})[1]
+    for layer, times in ((inner, 2), (outer, 1)):
+        for _ in range(times):
+            start = layer.run(X, initial_h=start).Y_h
+    np.testing.assert_allclose(start, wanted, rtol=0, atol=2e-6)
+
+
+def test_weights_that_a_loop_changes_are_no_constants():
+    tensors = {**held(), "count": np.array(2), "go": np.array(True)}
+    body = body_of(
+        [gru(("X", "W_in", "R", "B"), outputs=("", "h"), name="inner"), identity("on", "on_next"),
+         helper.make_node("Neg", ["W_in"], ["W_out"])],
+        {"i": INTEGER, "on": TRUTH, "W_in": FLOAT}, {"on_next": TRUTH, "W_out": FLOAT},
+    )  # fmt: skip
+    loop = helper.make_node("Loop", ["count", "go", "W"], ["W_end"], body=body)
+    model = model_of([loop], [info("X", [T, B, I])], [info("W_end")], tensors)
+    with pytest.raises(derive.DeriveError, match="the input 'W_in' of graph/loop_0/body"):
+        weights.from_onnx(model)
+
+
+def looped(kind):
+    """W made by a Loop or a Scan of constants, as an exporter leaves a function that fills it."""
+    if kind == "Loop":  # rows one by one, until the condition says so; a nested If and Loop
+        inner = body_of(
+            [helper.make_node("Add", ["v", "one"], ["v_out"]), identity("g", "g_out")],
+            {"j": INTEGER, "g": TRUTH, "v": FLOAT}, {"g_out": TRUTH, "v_out": FLOAT},
+        )  # fmt: skip
+        even, odd = (body_of([helper.make_node(op, ["raised"], [f"{op}_out"])], {},
+                             {f"{op}_out": FLOAT}) for op in ("Sin", "Cos"))  # fmt: skip
+        body = body_of(
+            [
+                helper.make_node("Loop", ["two", "", "row"], ["raised"], body=inner),
+                helper.make_node("Mod", ["i", "two"], ["rest"]),
+                helper.make_node("Cast", ["rest"], ["is_odd"], to=TRUTH),
+                helper.make_node("If", ["is_odd"], ["made"], then_branch=odd, else_branch=even),
+                helper.make_node("Less", ["i", "last"], ["on_next"]),
+            ],
+            {"i": INTEGER, "on": TRUTH, "row": FLOAT},
+            {"on_next": TRUTH, "raised": FLOAT, "made": FLOAT},
+        )
+        made = helper.make_node("Loop", ["", "go", "first"], ["end", "rows"], body=body)
+        more = {"go": np.array(True), "two": np.array(2), "one": np.float32(1) * np.ones(I, "f"),
+                "last": np.array(3 * H - 1), "first": rand(I)}  # fmt: skip
+    else:  # columns, last to first, put side by side along another axis
+        body = body_of(
+            [helper.make_node("Add", ["sum", "column"], ["sum_out"]), identity("sum_out", "made")],
+            {"sum": FLOAT, "column": FLOAT}, {"sum_out": FLOAT, "made": FLOAT},
+        )  # fmt: skip
+        made = helper.make_node(
+            "Scan", ["zero", "columns"], ["end", "rows"], body=body, num_scan_inputs=1,
+            scan_input_axes=[1], scan_input_directions=[1], scan_output_axes=[1],
+            scan_output_directions=[1],
+        )  # fmt: skip
+        more = {"zero": np.zeros(3 * H, "f"), "columns": rand(3 * H, I)}
+    whole = helper.make_node("Unsqueeze", ["rows", "axis"], ["W"])
+    return with_w_from(made, whole, axis=np.array([0]), **more)
+
+
+@pytest.mark.parametrize("kind", ["Loop", "Scan"])
+def test_a_loop_of_constants_is_run(kind):
+    same_as_runtime(looped(kind), rand(T, B, I))
+
+
+def endless(nodes, state):
+    body = body_of(
+        [*nodes, identity("on", "on_next")],
+        {"i": INTEGER, "on": TRUTH, "v": FLOAT}, {"on_next": TRUTH, "v_out": FLOAT},
+    )  # fmt: skip
+    loop = helper.make_node("Loop", ["", "go", "v0"], ["W"], body=body)
+    return with_w_from(loop, go=np.array(True), v0=state)
+
+
+def test_loops_without_an_end_are_refused(monkeypatch):
+    monkeypatch.setattr("derive.weights.onnx_constants.MOST_RUNS", 50)
+    with pytest.raises(derive.DeriveError, match="is not computed\n  it takes more than 50 nodes"):
+        weights.from_onnx(endless([helper.make_node("Neg", ["v"], ["v_out"])], rand(1)))
+    monkeypatch.setattr("derive.weights.onnx_evaluate.MOST", 2**12)
+    growing = [helper.make_node("Concat", ["v", "v"], ["v_out"], axis=0)]
+    with pytest.raises(derive.DeriveError, match=r"is not computed\n  its result has .* bytes"):
+        weights.from_onnx(endless(growing, rand(4)))
+
+
+def without(node, name):
+    kept = [attribute for attribute in node.attribute if attribute.name != name]
+    del node.attribute[:]
+    node.attribute.extend(kept)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda node: node.input.pop(),
+        lambda node: without(node, "num_scan_inputs"),
+        lambda node: without(node, "body"),
+        lambda node: node.attribute[0].g.output.pop(),
+    ],
+    ids=["input", "count", "body", "output"],
+)
+def test_loops_that_are_no_loops_are_not_run(change):
+    model = looped("Scan")
+    change(model.graph.node[0])
+    with pytest.raises(derive.DeriveError, match="not in the file|Scan of the model cannot be"):
+        weights.from_onnx(model)
+
+
+def test_loops_whose_operands_do_not_fit_are_refused():
+    model = looped("Scan")
+    for tensor in model.graph.initializer:
+        if tensor.name == "columns":
+            tensor.CopyFrom(constant("columns", rand(3 * H)))
+    with pytest.raises(derive.DeriveError, match="Scan of the model cannot be computed"):
+        weights.from_onnx(model)
+    model = looped("Scan")
+    model.graph.node[0].attribute.append(helper.make_attribute("scan_output_axes", [0, 1]))
+    with pytest.raises(derive.DeriveError):
+        weights.from_onnx(model)
+
+
 def test_a_function_of_the_file_is_read_as_its_nodes():
     call = helper.make_function(
         "own", "Layer", ["x", "w", "r", "b"], ["y", "y_h"],
@@ -399,7 +555,7 @@ def test_a_small_file_cannot_ask_for_a_large_array(model):
 
 
 def test_arrays_that_double_come_to_an_end(monkeypatch):
-    monkeypatch.setattr("derive.weights.onnx_constants.MOST", 2**16)
+    monkeypatch.setattr("derive.weights.onnx_evaluate.MOST", 2**16)
     with pytest.raises(derive.DeriveError, match="is not computed\n  its result has 131072 bytes"):
         weights.from_onnx(doubling())
 

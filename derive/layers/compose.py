@@ -50,7 +50,8 @@ class Composed:
     outputs: Mapping[str, str]
 
 
-def _composed(draft: Draft, added: Mapping[str, str]) -> Composed:
+def composed(draft: Draft, added: Mapping[str, str] = MappingProxyType({})) -> Composed:
+    """The cell that a draft has become."""
     cell = Cell.of(draft.finish())
     return Composed(cell, MappingProxyType(dict(added)), MappingProxyType(dict(draft.outputs)))
 
@@ -65,7 +66,7 @@ def masked(cell: Cell, names: Iterable[str], *, outputs: Iterable[str] = ()) -> 
     draft = Draft(cell.checked)
     added = {name: draft.mask(name) for name in names}
     added |= {f"output {key}": draft.mask_output(key) for key in outputs}
-    return _composed(draft, added)
+    return composed(draft, added)
 
 
 def restarted(cell: Cell) -> Composed:
@@ -78,7 +79,7 @@ def restarted(cell: Cell) -> Composed:
         draft.rename_uses({state: Name(fresh, NOWHERE)})
         start = draft.starts.get(state, Number("0", NOWHERE))
         draft.insert(0, fresh, where_above_zero(reset, start, named(state)))
-    return _composed(draft, {"reset": reset})
+    return composed(draft, {"reset": reset})
 
 
 def held(cell: Cell) -> Composed:
@@ -98,7 +99,7 @@ def held(cell: Cell) -> Composed:
         draft.append(f"{last}_next", value)
         draft.outputs[key] = f"{last}_next"
         added[f"last {key}"] = last
-    return _composed(draft, added)
+    return composed(draft, added)
 
 
 def running_on(cell: Cell) -> Composed:
@@ -116,7 +117,7 @@ def running_on(cell: Cell) -> Composed:
         value = where_above_zero(alive, named(f"{state}_next"), named(end))
         draft.append(f"{end}_next", value)
         added[f"end {state}"] = end
-    return _composed(draft, added)
+    return composed(draft, added)
 
 
 def shortened(cell: Cell, x: str, key: str) -> Composed:
@@ -134,7 +135,7 @@ def shortened(cell: Cell, x: str, key: str) -> Composed:
     total = draft.fresh("shortcut")
     draft.append(total, Binary("+", named(draft.outputs[key]), named(x), NOWHERE))
     draft.outputs[key] = total
-    return _composed(draft, {})
+    return composed(draft, {})
 
 
 def stacked(
@@ -169,7 +170,7 @@ def stacked(
     whole.name, whole.doc = name, ""
     for draft in drafts[1:]:
         whole.absorb(draft)
-    return _composed(whole, {}), tuple(arrays), tuple(dims)
+    return composed(whole, {}), tuple(arrays), tuple(dims)
 
 
 def _shown(shape: tuple[Dim, ...]) -> str:

@@ -9,6 +9,7 @@
 - contrib_lstms.py  the LSTMs of tf.contrib.rnn
 - contrib_cells.py  the others of tf.contrib.rnn, and JANET
 - wrappers.py       MultiRNNCell, DropoutWrapper, ResidualWrapper
+- projections.py    EmbeddingWrapper, InputProjectionWrapper, OutputProjectionWrapper
 - drivers.py        dynamic_rnn and its relatives
 - running.py        what they have in common: one direction, all layers
 - base.py           RNNCell: state_size, variables, one step
@@ -57,6 +58,11 @@ from derive.rnn_cell.drivers import (
     static_rnn,
 )
 from derive.rnn_cell.linear import linear
+from derive.rnn_cell.projections import (
+    EmbeddingWrapper,
+    InputProjectionWrapper,
+    OutputProjectionWrapper,
+)
 from derive.rnn_cell.running import Pulled, draw_masks
 from derive.rnn_cell.structure import LSTMStateTuple
 from derive.rnn_cell.wrappers import DropoutWrapper, MultiRNNCell, ResidualWrapper
@@ -69,9 +75,11 @@ __all__ = [
     "CudnnCompatibleGRUCell",
     "CudnnCompatibleLSTMCell",
     "DropoutWrapper",
+    "EmbeddingWrapper",
     "GRUBlockCellV2",
     "GRUCell",
     "IndRNNCell",
+    "InputProjectionWrapper",
     "IntersectionRNNCell",
     "JANETCell",
     "LSTMBlockCell",
@@ -82,6 +90,7 @@ __all__ = [
     "MinimalRNNCell",
     "MultiRNNCell",
     "NASCell",
+    "OutputProjectionWrapper",
     "PhasedLSTMCell",
     "Pulled",
     "RNNCell",

@@ -28,18 +28,6 @@ _CONVOLUTION = (
 
 #: {name: (why it is not here, what to write instead)}.
 ABSENT: Mapping[str, tuple[str, str]] = {
-    "EmbeddingWrapper": (
-        "it looks rows up by integers before the cell, where no state enters",
-        "dynamic_rnn(cell, embedding[ids]), with embedding an array [classes, size]",
-    ),
-    "InputProjectionWrapper": (
-        "its product comes before the cell, where no state enters",
-        "dynamic_rnn(cell, x @ kernel + bias)",
-    ),
-    "OutputProjectionWrapper": (
-        "its product comes after the cell, and no step reads it",
-        "dynamic_rnn(cell, x)[0] @ kernel + bias",
-    ),
     "AttentionCellWrapper": (
         "it attends to its own last attn_length states, an array of two axes that is kept flat",
         "derive.Cell.parse(text) with  state M: L x H  and  softmax",

@@ -290,12 +290,25 @@ class RNNCell:
                     facts=(f"input {name}",),
                 )
 
+    # --- inputs that are integers ------------------------------------------------------------
+
+    #: Whether inputs are integers, of which rows of a variable are read.
+    looks_up: bool = False
+
+    def looked_up(self, inputs: Any, dtype: str) -> Any:
+        """What the equations read: the inputs, or the rows that integers stand for."""
+        return inputs
+
+    def pull_lookup(self, inputs: Any, d: Array) -> tuple[Any, Arrays]:
+        """(gradient of the inputs, of variables), from that of what was looked up."""
+        return d, {}
+
     # --- one step ----------------------------------------------------------------------------
 
     def __call__(self, inputs: Any, state: Any, scope: Any = None) -> tuple[Array, Any]:
         """One step: `output, new_state = cell(inputs, state)`; inputs [B, width]."""
         kind = dtype_of(inputs, self)
-        arrays = self.named_inputs(inputs, kind)
+        arrays = self.named_inputs(self.looked_up(inputs, kind), kind)
         rows = next(iter(arrays.values())).shape[0]
         wiring = self.wiring  # known for certain once the inputs are
         for name, mask in wiring.masks.items():

@@ -32,9 +32,11 @@ class Pulled(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DirectionRun:
-    """What ran, with all that its pullback needs. output: [T, B, width]."""
+    """What ran, with all that its pullback needs. inputs: as they were given, by time; output:
+    [T, B, width]."""
 
     cell: RNNCell
+    inputs: Any
     output: Array
     state: Any
     sequences: tuple[Sequence, ...]
@@ -59,7 +61,11 @@ class DirectionRun:
             own = layer.gradients(grads.params)
             variables = {scope + name: array for name, array in own.items()} | variables
         assert grads is not None
-        parts = [swapped(grads.inputs[name], swap) for name in layers[0][1].wiring.inputs]
+        own_inputs = layers[0][1].wiring.inputs
+        parts = [swapped(grads.inputs[name], swap) for name in own_inputs]
+        if self.cell.looks_up:
+            parts[0], more = self.cell.pull_lookup(self.inputs, d)
+            variables |= more
         return Pulled(
             parts[0] if len(parts) == 1 else tuple(parts), built(template, states), variables
         )
@@ -90,6 +96,9 @@ def run_direction(
             hint="masks=draw_masks(cell, steps, rows)",
         )
     given = dict(masks or {})
+    x = cell.looked_up(x, kind)
+    if cell.looks_up:
+        inputs = np.array(inputs)  # what is written into later changes no gradient
     for path, layer in cell.layers:
         arrays, prefix = layer.named_inputs(x, kind), _prefix(path)
         wiring = layer.wiring
@@ -120,7 +129,7 @@ def run_direction(
         sequences.append(sequence)
     if given:
         raise ArgumentError(f"{cell.name} has no mask {next(iter(given))!r}")
-    return DirectionRun(cell, x, built(template, last), tuple(sequences))
+    return DirectionRun(cell, inputs, x, built(template, last), tuple(sequences))
 
 
 def _prefix(path: tuple[int, ...]) -> str:
@@ -148,11 +157,13 @@ def time_major_of(cell: RNNCell, inputs: Any, kind: str, swap: bool) -> Any:
     """Inputs [T, B, width], in their structure."""
     if len(cell.layers[0][1].wiring.inputs) > 1 and isinstance(inputs, (tuple, list)):
         return tuple(_one_time_major(part, swap) for part in inputs)
-    return _one_time_major(inputs, swap)
+    return _one_time_major(inputs, swap, cell.looks_up)
 
 
-def _one_time_major(part: Any, swap: bool) -> Array:
+def _one_time_major(part: Any, swap: bool, looks_up: bool = False) -> Array:
     array = read(part, "inputs")
+    if looks_up and array.ndim == 2:
+        array = array[..., None]
     if array.ndim != 3:
         raise ArgumentError(
             "inputs have the wrong shape",

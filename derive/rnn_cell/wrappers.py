@@ -48,6 +48,8 @@ class MultiRNNCell(RNNCell):
             check_cell(cell)
             if cell is not cells[0] and len(cell.wiring.inputs) > 1:
                 raise ArgumentError(f"{cell.name} has two inputs and can only be the first layer")
+            if cell is not cells[0] and cell.looks_up:
+                raise ArgumentError(f"{cell.name} reads integers and can only be the first layer")
         owners: dict[int, int] = {}
         for k, cell in enumerate(cells):
             for owner in _owners(cell):
@@ -107,7 +109,7 @@ class MultiRNNCell(RNNCell):
         templates: list[Template] = []
         for k, (wiring, names, new) in enumerate(zip(wirings, arrays, dims, strict=True)):
             for dim, size in wiring.sizes.items():
-                _agree(sizes, new[dim], size, wiring)
+                agree(sizes, new[dim], size, wiring)
             templates.append(renamed(wiring.state, names))
             masks |= {names[name]: mask for name, mask in wiring.masks.items()}
             for variable in wiring.variables:
@@ -182,6 +184,17 @@ class MultiRNNCell(RNNCell):
     def sizes(self) -> Mapping[str, int]:
         return _sizes(self.wiring, self._cells[0])
 
+    @property
+    def looks_up(self) -> bool:
+        return self._cells[0].looks_up
+
+    def looked_up(self, inputs: Any, dtype: str) -> Any:
+        return self._cells[0].looked_up(inputs, dtype)
+
+    def pull_lookup(self, inputs: Any, d: Array) -> tuple[Any, Arrays]:
+        d_inputs, variables = self._cells[0].pull_lookup(inputs, d)
+        return d_inputs, {f"cell_0/{name}": array for name, array in variables.items()}
+
     def __call__(self, inputs: Any, state: Any, scope: Any = None) -> tuple[Array, Any]:
         template, widths = self.state_layout()
         given = flattened(template, state, widths)
@@ -194,7 +207,7 @@ class MultiRNNCell(RNNCell):
         return inputs, built(template, new)
 
 
-class _Wrapper(RNNCell):
+class Wrapper(RNNCell):
     """A cell around one other, which keeps the variables."""
 
     def __init__(self, cell: RNNCell) -> None:
@@ -206,6 +219,16 @@ class _Wrapper(RNNCell):
     @property
     def wrapped_cell(self) -> RNNCell:
         return self._cell
+
+    @property
+    def looks_up(self) -> bool:
+        return self._cell.looks_up
+
+    def looked_up(self, inputs: Any, dtype: str) -> Any:
+        return self._cell.looked_up(inputs, dtype)
+
+    def pull_lookup(self, inputs: Any, d: Array) -> tuple[Any, Arrays]:
+        return self._cell.pull_lookup(inputs, d)
 
     @property
     def wiring(self) -> Wiring:
@@ -234,7 +257,7 @@ class _Wrapper(RNNCell):
         return _sizes(self.wiring, self._cell)
 
 
-class DropoutWrapper(_Wrapper):
+class DropoutWrapper(Wrapper):
     """Dropout of a cell's inputs, states and output, by masks that are inputs of its equations.
 
     keep_prob = 1 leaves a part alone. Kept values are divided by keep_prob. A state is masked
@@ -264,6 +287,11 @@ class DropoutWrapper(_Wrapper):
             "state": probability(state_keep_prob, "state_keep_prob"),
             "output": probability(output_keep_prob, "output_keep_prob"),
         }
+        if self._keep["input"] < 1 and cell.looks_up:
+            raise ArgumentError(
+                f"{cell.name} reads integers, of which none can be dropped",
+                hint="EmbeddingWrapper(DropoutWrapper(cell, input_keep_prob=0.5), classes, size)",
+            )
         self._variational = bool(variational_recurrent)
         self._random = to_generator(seed)
         self._visitor = dropout_state_filter_visitor or _all_but_c
@@ -299,7 +327,7 @@ class DropoutWrapper(_Wrapper):
         return replace(inner, cell=dropped.cell, output=dropped.outputs[inner.output], masks=masks)
 
 
-class ResidualWrapper(_Wrapper):
+class ResidualWrapper(Wrapper):
     """The cell's inputs are added to its outputs; both have one width."""
 
     def __init__(self, cell: RNNCell, residual_fn: Any = None) -> None:
@@ -311,6 +339,8 @@ class ResidualWrapper(_Wrapper):
             )
         if len(cell.wiring.inputs) > 1:
             raise ArgumentError(f"{cell.name} has two inputs, and the output is one array")
+        if cell.looks_up:
+            raise ArgumentError(f"{cell.name} reads integers, which are added to no output")
         self._wired: tuple[Wiring, Wiring] | None = None
 
     @property
@@ -326,7 +356,7 @@ class ResidualWrapper(_Wrapper):
         narrow, wide = inner.cell.inputs[x][0], inner.cell.outputs[inner.output][0]
         sizes = dict(inner.sizes)
         if isinstance(narrow, str) and narrow in sizes and isinstance(wide, str):
-            _agree(sizes, wide, sizes[narrow], inner)
+            agree(sizes, wide, sizes[narrow], inner)
         return replace(inner, cell=summed.cell, output=summed.outputs[inner.output], sizes=sizes)
 
 
@@ -334,8 +364,9 @@ class ResidualWrapper(_Wrapper):
 
 
 def _owners(cell: RNNCell) -> Iterator[RNNCell]:
-    """The cells that hold variables, inside wrappers and stacks."""
-    if isinstance(cell, _Wrapper):
+    """The cells and wrappers that may hold variables."""
+    if isinstance(cell, Wrapper):
+        yield cell
         yield from _owners(cell.wrapped_cell)
     elif isinstance(cell, MultiRNNCell):
         for inner in cell._cells:
@@ -344,7 +375,8 @@ def _owners(cell: RNNCell) -> Iterator[RNNCell]:
         yield cell
 
 
-def _agree(sizes: dict[str, int], dim: Dim, size: int, wiring: Wiring) -> None:
+def agree(sizes: dict[str, int], dim: Dim, size: int, wiring: Wiring) -> None:
+    """Say that a dimension has this length; ArgumentError where it has another."""
     known = dim if isinstance(dim, int) else sizes.setdefault(dim, size)
     if known != size:
         raise ArgumentError(

@@ -126,6 +126,16 @@ Row ends, fresh starts and masks are equations of the kernel that runs, and diff
   dropout_state_filter_visitor=None)`: masks are inputs of the equations. `seed` may be a
   `numpy.random.Generator`. A variational mask is one draw for all steps and all rows.
 - `ResidualWrapper(cell)`: the inputs are added to the outputs.
+- `InputProjectionWrapper(cell, num_proj, activation=None)`: the cell reads
+  activation(inputs kernel + bias); without an activation a linear map.
+- `OutputProjectionWrapper(cell, output_size, activation=None)`: activation(output kernel + bias) is
+  put out.
+- `EmbeddingWrapper(cell, embedding_classes, embedding_size, initializer=None)`: inputs are integers
+  [B, T, 1] or [B, T] of which the cell reads rows of `embedding`; they have no gradient (None), the
+  table has. Only the lowest cell of a `MultiRNNCell` may be one.
+
+Variables of the last three have their scope before their names, `input_projection_wrapper/kernel`,
+beside those of the cell inside; TensorFlow's full names are understood.
 
 ## Other names
 

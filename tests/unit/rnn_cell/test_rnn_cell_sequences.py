@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow_formulas as tf
 
+import derive
 from derive import rnn_cell
 from derive.rnn_cell import LSTMStateTuple
 
@@ -382,6 +383,126 @@ def test_a_residual_is_added_and_differentiated() -> None:
         rnn_cell.ResidualWrapper(rnn_cell.GRUCell(I), residual_fn=lambda i, o: i + o)
     with pytest.raises(ValueError, match="two inputs"):
         rnn_cell.ResidualWrapper(rnn_cell.PhasedLSTMCell(I))
+
+
+def projected(array: Any, variables: Any, scope: str) -> Any:
+    return array @ variables[f"{scope}/kernel"] + variables[f"{scope}/bias"]
+
+
+def inside_of(variables: Any) -> Any:
+    return {name: array for name, array in variables.items() if "wrapper/" not in name}
+
+
+def test_projections_of_inputs_and_outputs_are_those_of_tensorflow() -> None:
+    inner = rnn_cell.InputProjectionWrapper(rnn_cell.LSTMCell(H), 4, activation="tanh")
+    cell = built(rnn_cell.OutputProjectionWrapper(inner, 2))
+    own = {n: a.shape for n, a in cell.variables.items() if "wrapper/" in n}
+    assert own == {
+        "input_projection_wrapper/kernel": (I, 4), "input_projection_wrapper/bias": (4,),
+        "output_projection_wrapper/kernel": (H, 2), "output_projection_wrapper/bias": (2,),
+    }  # fmt: skip
+    assert cell.variables["kernel"].shape == (4 + H, 4 * H) and cell.output_size == 2
+    random = np.random.default_rng(13)
+    x = random.normal(size=(B, T, I))
+    start = drawn(cell.zero_state(B, np.float64), random)
+    outputs, last, pullback = rnn_cell.dynamic_rnn(cell, x, LENGTHS, start, return_pullback=True)
+
+    def run(x: Any, start: Any, variables: Any) -> Any:
+        def step(x: Any, state: Any) -> Any:
+            seen = np.tanh(projected(x, variables, "input_projection_wrapper"))
+            y, new = tf.lstm(inside_of(variables), seen, state)
+            return projected(y, variables, "output_projection_wrapper"), new
+
+        return tf.rnn(step, x, start, LENGTHS)
+
+    results = (outputs, last)
+    assert distance(results, run(x, start, cell.variables)) < EXACT
+    check_gradients(run, (x, start, cell.variables), pullback(*cotangents_of(results)), results)
+
+
+def test_an_embedding_is_looked_up_and_its_rows_have_gradients() -> None:
+    stack = [rnn_cell.EmbeddingWrapper(rnn_cell.LSTMCell(H), 6, 4), rnn_cell.BasicRNNCell(3)]
+    cell = rnn_cell.MultiRNNCell(stack)
+    cell.build(1, dtype=np.float64, seed=3)
+    table = cell.variables["cell_0/embedding_wrapper/embedding"]
+    assert table.shape == (6, 4) and np.abs(table).max() <= 3**0.5
+    random = np.random.default_rng(14)
+    ids = random.integers(6, size=(B, T, 1))
+    outputs, _, pullback = rnn_cell.dynamic_rnn(
+        cell, ids, LENGTHS, dtype=np.float64, return_pullback=True
+    )
+    plain = rnn_cell.MultiRNNCell([rnn_cell.LSTMCell(H), rnn_cell.BasicRNNCell(3)])
+    plain.build(4, dtype=np.float64)
+    plain.set_variables({n: a for n, a in cell.variables.items() if "embedding" not in n})
+    again, _, pull = rnn_cell.dynamic_rnn(
+        plain, table[ids[..., 0]], LENGTHS, dtype=np.float64, return_pullback=True
+    )
+    assert np.array_equal(outputs, again)
+    flat = rnn_cell.dynamic_rnn(cell, ids[..., 0], LENGTHS, dtype=np.float64)[0]
+    assert np.array_equal(outputs, flat)
+    d = random.normal(size=outputs.shape)
+    found, wanted = pullback(d, None), pull(d, None)
+    ids[...] = 0  # what was read is what the pullback sees
+    assert found.inputs is None
+    assert np.array_equal(found.variables["cell_0/kernel"], wanted.variables["cell_0/kernel"])
+    rows = np.zeros((6, 4))
+    again_ids = np.random.default_rng(14).integers(6, size=(B, T, 1))
+    np.add.at(rows, again_ids[..., 0], wanted.inputs)
+    assert np.allclose(found.variables["cell_0/embedding_wrapper/embedding"], rows, atol=1e-14)
+    y, _ = cell(np.array([0, 5, 2]), cell.zero_state(3))
+    y_2, _ = plain(table[[0, 5, 2]], plain.zero_state(3))
+    assert np.allclose(y, y_2, atol=1e-6)  # integers ask for no float64
+
+
+def test_variables_of_wrappers_are_known_by_tensorflows_names() -> None:
+    cell = rnn_cell.OutputProjectionWrapper(rnn_cell.BasicRNNCell(H), 2)
+    scope = "rnn/output_projection_wrapper"
+    cell.set_variables({
+        f"{scope}/basic_rnn_cell/kernel:0": np.ones((I + H, H)),
+        f"{scope}/kernel:0": np.full((H, 2), 2), f"{scope}/bias:0": np.full(2, 3.0),
+    })  # fmt: skip
+    assert cell.built and cell.variables["kernel"].max() == 1
+    assert cell.variables["output_projection_wrapper/kernel"].max() == 2
+    cell.variables["output_projection_wrapper/bias"] = np.zeros(2)
+    assert not cell.variables["output_projection_wrapper/bias"].any()
+    before = rnn_cell.InputProjectionWrapper(rnn_cell.BasicRNNCell(H), 4)
+    before.set_variables({"input_projection_wrapper/kernel": np.ones((I, 4))})
+    assert before.built and before.sizes["I_in"] == I and before.sizes["I"] == 4
+    table = rnn_cell.EmbeddingWrapper(rnn_cell.GRUCell(H), 3, 2)
+    table.set_variables({"embedding_wrapper/embedding": np.ones((3, 2))})
+    assert table.variables["embedding_wrapper/embedding"].sum() == 6
+
+
+def embedded() -> Any:
+    return rnn_cell.EmbeddingWrapper(rnn_cell.GRUCell(H), 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: rnn_cell.InputProjectionWrapper(rnn_cell.PhasedLSTMCell(H), 3), "two inputs"),
+        (lambda: rnn_cell.InputProjectionWrapper(embedded(), 3), "integers, which have no proj"),
+        (lambda: rnn_cell.InputProjectionWrapper(rnn_cell.GRUCell(H), 0), "num_proj"),
+        (lambda: rnn_cell.EmbeddingWrapper(embedded(), 3, 2), "reads integers already"),
+        (lambda: rnn_cell.ResidualWrapper(embedded()), "added to no output"),
+        (lambda: rnn_cell.DropoutWrapper(embedded(), input_keep_prob=0.5), "none can be dropped"),
+        (lambda: rnn_cell.MultiRNNCell([rnn_cell.GRUCell(H), embedded()]), "only be the first"),
+        (lambda: rnn_cell.dynamic_rnn(embedded(), np.zeros((B, T, 1))), "are integers, not float"),
+        (lambda: rnn_cell.dynamic_rnn(embedded(), np.full((B, T), 3)), "lies outside of 0 to 2"),
+        (lambda: embedded()(np.zeros((2, 2, 2), int), np.zeros((2, H))), "the wrong shape"),
+        (lambda: rnn_cell.OutputProjectionWrapper(rnn_cell.GRUCell(H), 2).set_variables(
+            {"output_projection_wrapper/bias": np.zeros(2)}), "has no variables yet"),
+        (lambda: rnn_cell.InputProjectionWrapper(rnn_cell.GRUCell(H), 2).set_variables(
+            {"input_projection_wrapper/bias": np.zeros(2)}), "has no variables yet"),
+        (lambda: built(rnn_cell.OutputProjectionWrapper(rnn_cell.GRUCell(H), 2)).set_variables(
+            {"output_projection_wrapper/bias": np.zeros(3)}), "has the wrong shape"),
+        (lambda: built(rnn_cell.OutputProjectionWrapper(rnn_cell.GRUCell(H), 2)).set_variables(
+            {"output_projection_wrapper/bias": ["a", "b"]}), "real numbers"),
+    ],
+)  # fmt: skip
+def test_what_a_wrapper_cannot_do_is_refused(call: Any, message: str) -> None:
+    with pytest.raises(derive.DeriveError, match=message):
+        call()
 
 
 @pytest.mark.parametrize("variational", [False, True])

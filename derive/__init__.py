@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from derive import layers as layers
     from derive import mcu as mcu
     from derive import onnx as onnx
+    from derive import race as race
     from derive import rnn_cell as rnn_cell
     from derive import torch as torch
     from derive import train as train
@@ -111,6 +112,7 @@ _PUBLIC = {
     "mcu": ("derive.mcu", ""),
     "rnn_cell": ("derive.rnn_cell", ""),
     "onnx": ("derive.onnx", ""),
+    "race": ("derive.race", ""),
     "structure": ("derive.inspect.facts.structure", "structure"),
     "tangent": ("derive.pipeline", "tangent"),
     "torch": ("derive.torch", ""),

@@ -1,6 +1,6 @@
 """What a notebook shows of an object: HTML and LaTeX that somewhere higher up draws.
 
-In: the drawing functions, handed down once by derive/__init__.  Out: mixins for classes.
+In: the drawing functions, handed down once by derive/__init__.  Out: mixins for classes; tables.
 Not here: any drawing (inspect/notebook.py). It is loaded when a notebook asks, so that a program
 without one loads none of it. An object whose `str` is made for reading needs none.
 """
@@ -8,7 +8,7 @@ without one loads none of it. An object whose `str` is made for reading needs no
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 #: Loads the two functions (HTML, LaTeX) of an object.
@@ -46,3 +46,20 @@ class Printed:
 
     def _repr_markdown_(self) -> str:
         return f"```text\n{self}\n```"
+
+
+def text_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[int] = ()
+) -> str:
+    """A table as plain text, as wide as its cells. numeric: columns aligned to the right."""
+    cells = [tuple(columns), *(tuple(row) for row in rows)]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(columns))]
+    lines = []
+    for row in cells:
+        parts = [
+            cell.rjust(width) if k in numeric else cell.ljust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(parts).rstrip())
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)

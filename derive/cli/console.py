@@ -7,9 +7,11 @@ Not here: what is said.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from derive.display import text_table as table  # noqa: F401
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -40,23 +42,6 @@ def say(text: str) -> None:
     sys.stdout.flush()
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
-
-
-def table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[int] = ()
-) -> str:
-    """A table as plain text, as wide as its cells. numeric: columns aligned to the right."""
-    cells = [tuple(columns), *(tuple(row) for row in rows)]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(columns))]
-    lines = []
-    for row in cells:
-        parts = [
-            cell.rjust(width) if k in numeric else cell.ljust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(parts).rstrip())
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)
 
 
 @contextmanager

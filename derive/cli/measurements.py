@@ -64,6 +64,8 @@ def _bench(cells: tuple[str, ...], **options: Any) -> int:
 @click.option("--params", type=click.IntRange(min=1), metavar="N",
               help="How many numbers each model has. [default: as the first cell's]")  # fmt: skip
 @click.option("--size", "sizes", multiple=True, metavar="R=2", help="A further dimension.")
+@click.option("--fixed", multiple=True, metavar="A=FILE.npy",
+              help="A fixed array of a cell, as numpy.save writes it.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="[default: the task's]")
 @click.option("--rows", type=click.IntRange(min=1), metavar="B", help="[default: the task's]")
 @click.option("--rates", default="", metavar="R,S", help="[default: 0.01,0.003,0.001]")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def run(
     texts: Sequence[str], *, tasks: str, seeds: int, match: str, width: int, params: int | None,
     sizes: Sequence[str], steps: int | None, rows: int | None, rates: str, target: str, out: str,
-    resume: bool, executor: str, as_json: bool, jobs: int | None,
+    resume: bool, executor: str, as_json: bool, jobs: int | None, fixed: Sequence[str],
 ) -> int:  # fmt: skip
     from derive.race import report
     from derive.race import run as races
@@ -35,7 +35,7 @@ def run(
     race = races.Race(
         cells, tuple(dict.fromkeys(name.strip() for name in tasks.split(","))), seeds, params,
         width, match == "params", steps, rows, tuple(size_of(text) for text in sizes),
-        _rates(rates) or races.RATES, targets.row(target).name,
+        _rates(rates) or races.RATES, targets.row(target).name, tuple(map(_fixed, fixed)),
     )  # fmt: skip
     folder = Path(out)
     for each in races.trials_of(race):  # what cannot be is told before anything is trained
@@ -51,7 +51,8 @@ def run(
         console.say(f"stopped; {folder} holds the trials that were done: go on with --resume")
         raise
     written = _written(race, results, folder)
-    console.result(report.to_json(race, results) if as_json else _text(race, results))
+    found = report.as_dict(race, results)
+    console.result(report.to_json(race, results) if as_json else report.text(found))
     console.say(f"written: {', '.join(str(path) for path in written)}")
     return 0
 
@@ -67,6 +68,13 @@ def _labelled(texts: Sequence[str]) -> dict[str, Cell]:
     return dict(zip(labels, (cell for _, cell in found), strict=True))
 
 
+def _fixed(text: str) -> tuple[str, str]:
+    name, sign, path = text.partition("=")
+    if not sign or not name.strip() or not path:
+        raise ArgumentError(f"--fixed {text} names no array and file", hint="--fixed A=A.npy")
+    return name.strip(), path
+
+
 def _rates(text: str) -> tuple[float, ...]:
     try:
         found = tuple(float(part) for part in text.split(",") if part.strip())
@@ -75,26 +83,6 @@ def _rates(text: str) -> tuple[float, ...]:
     if any(not 0 < rate < 1e6 for rate in found):
         raise ArgumentError(f"--rates are positive numbers, not {text}", hint="--rates 0.01,0.001")
     return found
-
-
-def _text(race: Race, results: Results) -> str:
-    from derive.race import report
-    from derive.race.run import unmatched
-    from derive.race.task import task_of
-    from derive.race.verdict import verdicts
-
-    parts = []
-    for name in race.tasks:
-        task = task_of(name)
-        value, words = task.without
-        parts += [
-            f"{name}: {task.what}; {task.metric}, solved at {task.solved:g}, "
-            f"without recurrence {value:.4g} ({words})",
-            console.table(report.COLUMNS, report.rows(race, results, name), range(1, 10)),
-            "",
-        ]
-    parts += [report.sentence(verdict) for verdict in verdicts(results.outcomes)]
-    return "\n".join([*parts, *unmatched(race), report.how(race)])
 
 
 def _written(race: Race, results: Results, folder: Path) -> list[Path]:

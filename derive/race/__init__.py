@@ -1,6 +1,7 @@
 """Cells against each other: the same tasks, the same budget, several seeds, and a verdict.
 
     derive race my.cell lstm gru:reset=before --task adding,copy --seeds 5 -o race
+    print(derive.race.load("race"))
 
 | file          | holds                                                                |
 | ------------- | -------------------------------------------------------------------- |
@@ -17,7 +18,9 @@
 Not here: the model that is trained (train/), the command (cli/race.py).
 """
 
+from derive.race.finished import Finished as Finished
+from derive.race.finished import load as load
 from derive.race.task import Task as Task
 from derive.train import Batch as Batch
 
-__all__ = ["Batch", "Task"]
+__all__ = ["Batch", "Finished", "Task", "load"]

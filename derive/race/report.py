@@ -7,18 +7,21 @@ Not here: what they say (verdict.py), the pages of single cells (inspect/).
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from html import escape
 from typing import Any
 
 from derive import pipeline
+from derive.display import text_table
 from derive.errors import ArgumentError
 from derive.inspect.facts import cost
 from derive.race import files
 from derive.race.run import Race, Results, unmatched
+from derive.race.sizes import raced
 from derive.race.task import task_of
-from derive.race.verdict import LEVEL, NO_DIFFERENCE, Summary, Verdict, summary, verdicts
+from derive.race.verdict import LEVEL, NO_DIFFERENCE, Verdict, summary, verdicts
 
 COLUMNS = (
     "cell", "parameters", "sizes", "rate", "final", "quartiles", "solved at", "seconds", "diverged",
@@ -26,30 +29,56 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def rows(race: Race, results: Results, task: str) -> list[tuple[str, ...]]:
-    """Of one task, a row for each cell, in the order of COLUMNS."""
-    found: list[tuple[str, ...]] = []
-    for label in race.cells:
-        outcomes = results.outcomes[label, task]
-        own: Summary = summary(outcomes)
-        sizes = {dim: int(length) for dim, length in outcomes[0].trial["sizes"]}
-        solved = "-" if own.solved is None else f"{own.solved:.0f} ({own.solved_seconds:.1f} s)"
-        low, high = own.quartiles
-        found.append(
+def rows(found: Mapping[str, Any], task: str) -> list[tuple[str, ...]]:
+    """Of one task, a row for each cell, in the order of COLUMNS.  found: as `as_dict` gives it."""
+    lines: list[tuple[str, ...]] = []
+    for label, own in found["tasks"][task]["cells"].items():
+        solved = (
+            "-" if own["solved"] is None else f"{own['solved']:.0f} ({own['solved_seconds']:.1f} s)"
+        )
+        low, high = map(_number, own["quartiles"])
+        lines.append(
             (
                 label,
-                f"{own.params:,}",
-                " ".join(f"{dim}={length}" for dim, length in sizes.items()),
-                f"{results.rates[label, task]:g}",
-                f"{own.final:.4g}",
+                f"{own['params']:,}",
+                " ".join(f"{dim}={length}" for dim, length in own["outcomes"][0]["trial"]["sizes"]),
+                f"{own['rate']:g}",
+                f"{_number(own['final']):.4g}",
                 f"{low:.4g} to {high:.4g}",
                 solved,
-                f"{own.seconds:.1f}",
-                f"{own.diverged} of {own.count}",
-                str(kept(race.cells[label], sizes)),
+                f"{own['seconds']:.1f}",
+                f"{own['diverged']} of {own['count']}",
+                str(own.get("kept", "-")),
             )
         )
-    return found
+    return lines
+
+
+def _number(value: float | None) -> float:
+    """JSON has no infinity."""
+    return math.inf if value is None else value
+
+
+def text(found: Mapping[str, Any]) -> str:
+    """All of it as tables and sentences.  found: as `as_dict` gives it."""
+    parts = []
+    for name, task in found["tasks"].items():
+        value, words = task["without recurrence"]
+        parts += [
+            f"{name}: {task['what']}; {task['metric']}, solved at {task['solved']:g}, "
+            f"without recurrence {value:.4g} ({words})",
+            text_table(COLUMNS, rows(found, name), range(1, 10)),
+            "",
+        ]
+    parts += [sentence(verdict) for verdict in verdicts_of(found)]
+    return "\n".join([*parts, *found["unmatched"], how(found["seeds"])])
+
+
+def verdicts_of(found: Mapping[str, Any]) -> list[Verdict]:
+    return [
+        Verdict(**{**each, "ratio": _number(each["ratio"]), "p": _number(each["p"])})
+        for each in found["verdicts"]
+    ]
 
 
 def kept(cell: Any, sizes: dict[str, int]) -> int:
@@ -68,10 +97,10 @@ def sentence(verdict: Verdict) -> str:
     return f"{verdict.task}: {verdict.cell} is {verdict.what} than {verdict.against} ({numbers})"
 
 
-def how(race: Race) -> str:
+def how(seeds: int) -> str:
     """What the figures are."""
     return (
-        f"{race.seeds} seeds; medians; less is better. kept: numbers a step and row. Paired t test "
+        f"{seeds} seeds; medians; less is better. kept: numbers a step and row. Paired t test "
         f"of the metric's logarithm over seeds, Holm's correction, level {LEVEL:g}."
     )
 
@@ -92,6 +121,7 @@ def as_dict(race: Race, results: Results) -> dict[str, Any]:
                     label: {
                         **asdict(summary(results.outcomes[label, name])),
                         "rate": results.rates[label, name],
+                        "kept": _kept(race, results, label, name),
                         "searched": results.searched.get((label, name), {}),
                         "outcomes": [asdict(o) for o in results.outcomes[label, name]],
                     }
@@ -103,6 +133,11 @@ def as_dict(race: Race, results: Results) -> dict[str, Any]:
         "unmatched": unmatched(race),
         "verdicts": [asdict(verdict) for verdict in verdicts(results.outcomes)],
     }
+
+
+def _kept(race: Race, results: Results, label: str, task: str) -> int:
+    sizes = {dim: int(length) for dim, length in results.outcomes[label, task][0].trial["sizes"]}
+    return kept(raced(race.cells[label]), sizes)
 
 
 def check_plot() -> None:
@@ -143,6 +178,7 @@ def plot(race: Race, results: Results, file: io.StringIO) -> None:
 
 def page(race: Race, results: Results, pages: dict[str, str], *, drawn: bool) -> str:
     """One HTML page, nothing loaded from elsewhere.  pages: {label: file of the cell's page}."""
+    found = as_dict(race, results)
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
         "<meta name=viewport content='width=device-width'>",
@@ -153,7 +189,7 @@ def page(race: Race, results: Results, pages: dict[str, str], *, drawn: bool) ->
         "white-space:nowrap}td:first-child,th:first-child{text-align:left}svg{max-width:100%;"
         "height:auto}pre{overflow-x:auto}</style>",
         f"<h1>{escape(' / '.join(race.cells))}</h1>",
-        f"<p>{escape(how(race))}</p><h2>Verdict</h2><ul>",
+        f"<p>{escape(how(race.seeds))}</p><h2>Verdict</h2><ul>",
         *(f"<li>{escape(sentence(verdict))}" for verdict in verdicts(results.outcomes)),
         "</ul>",
     ]
@@ -165,7 +201,7 @@ def page(race: Race, results: Results, pages: dict[str, str], *, drawn: bool) ->
             f"<h2>{escape(name)}</h2><p>{escape(task.what)}. Metric: {escape(task.metric)}; "
             f"solved at {task.solved:g}; without recurrence {value:.4g} ({escape(words)}). "
             f"{escape(task.reference)}</p>",
-            _table(COLUMNS, rows(race, results, name), pages),
+            _table(COLUMNS, rows(found, name), pages),
         ]
     if drawn:
         text = io.StringIO()
@@ -180,14 +216,33 @@ def page(race: Race, results: Results, pages: dict[str, str], *, drawn: bool) ->
     return "\n".join(parts) + "\n"
 
 
-def _table(columns: Sequence[str], lines: Sequence[Sequence[str]], pages: dict[str, str]) -> str:
+def _table(columns: Sequence[str], lines: Sequence[Sequence[str]], pages: Mapping[str, str]) -> str:
     head = "".join(f"<th>{escape(column)}" for column in columns)
     body = "".join(
-        f"<tr><td><a href='{escape(pages[line[0]])}'>{escape(line[0])}</a>"
-        + "".join(f"<td>{escape(value)}" for value in line[1:])
+        f"<tr><td>{_linked(line[0], pages)}" + "".join(f"<td>{escape(value)}" for value in line[1:])
         for line in lines
     )
     return f"<table><tr>{head}{body}</table>"
+
+
+def _linked(label: str, pages: Mapping[str, str]) -> str:
+    page = pages.get(label)
+    return f"<a href='{escape(page)}'>{escape(label)}</a>" if page else escape(label)
+
+
+def fragment(found: Mapping[str, Any]) -> str:
+    """Tables and verdicts as HTML, for a notebook.  found: as `as_dict` gives it."""
+    parts = []
+    for name, task in found["tasks"].items():
+        value, words = task["without recurrence"]
+        parts += [
+            f"<h4>{escape(name)}</h4><p>{escape(task['what'])}; {escape(task['metric'])}, "
+            f"solved at {task['solved']:g}, without recurrence {value:.4g} ({escape(words)})</p>",
+            _table(COLUMNS, rows(found, name), {}),
+        ]
+    parts += ["<ul>", *(f"<li>{escape(sentence(each))}" for each in verdicts_of(found)), "</ul>"]
+    parts += [f"<p>{escape(line)}</p>" for line in (*found["unmatched"], how(found["seeds"]))]
+    return "\n".join(parts)
 
 
 def to_json(race: Race, results: Results) -> str:

@@ -26,9 +26,9 @@ from derive.cell import Cell
 from derive.errors import ArgumentError, DeriveError, TrialError
 from derive.race import executors, files, trial
 from derive.race.check import check
-from derive.race.sizes import dims_of_cell, params_of, sizes_of
+from derive.race.sizes import dims_of_cell, dims_of_fixed, params_of, sizes_of
 from derive.race.task import failed, task_of
-from derive.race.trial import Outcome, Trial
+from derive.race.trial import Outcome, Trial, fixed_of
 
 RATES = (1e-2, 3e-3, 1e-3)
 #: The part of the steps that a rate is tried for, and with which seed.
@@ -42,7 +42,8 @@ class Race:
     """cells: {label: cell}, the first one is compared with.  tasks: names.  seeds: how many.
     params: how many numbers each model has, None: as many as the first cell's with `width` units.
     match: False: the same width for all.  steps, rows: instead of the tasks' own.  sizes: of
-    dimensions that a cell has besides.  rates: that are tried; one: no search.
+    dimensions that a cell has besides.  rates: that are tried; one: no search.  fixed: (name, file
+    that numpy.save wrote) of fixed arrays, for every cell that has one of that name.
     """
 
     cells: Mapping[str, Cell]
@@ -56,6 +57,7 @@ class Race:
     sizes: tuple[tuple[str, int], ...] = ()
     rates: tuple[float, ...] = RATES
     target: str = field(default_factory=lambda: targets.by_preference()[0].name)
+    fixed: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +85,22 @@ def trials_of(race: Race) -> list[Trial]:
                 facts=(f"dimensions: {', '.join(known)}",),
                 hint=f"--size {next(iter(known))}=4",
             )
+    names = [name for cell in race.cells.values() for name in cell.checked.fixed]
+    for name, _ in race.fixed:
+        if name not in names:
+            raise ArgumentError(
+                f"no cell of the race has a fixed array {name!r}",
+                facts=(f"fixed arrays: {', '.join(dict.fromkeys(names)) or 'none'}",),
+            )
+    arrays = fixed_of(race.fixed)
     found = []
     for name in race.tasks:
         task = task_of(name)
         check(task, race.rows or task.rows)
         wanted = race.params
         for label, cell in race.cells.items():
-            own = dict(race.sizes)
+            own = dict(race.sizes) | dims_of_fixed(cell, arrays)
+            files_of = tuple((n, p) for n, p in race.fixed if n in cell.checked.fixed)
             sizes = sizes_of(
                 cell, task, own, params=wanted if race.match else None, width=race.width
             )
@@ -107,6 +118,7 @@ def trials_of(race: Race) -> list[Trial]:
                     steps,
                     rows,
                     race.target,
+                    files_of,
                 )
             )
     return found
@@ -199,7 +211,8 @@ def _each(
             tick(f"{one.label}, {one.task}: known")
         elif one.key not in waiting:
             # A process of another folder, or another machine, finds both.
-            sent = replace(one, task=_absolute(one.task)), str(folder.resolve())
+            paths = tuple((name, os.path.abspath(path)) for name, path in one.fixed)
+            sent = replace(one, task=_absolute(one.task), fixed=paths), str(folder.resolve())
             with _told(one):
                 waiting[one.key] = one, engine.submit(_to_file, *sent)
     try:

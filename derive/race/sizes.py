@@ -4,17 +4,23 @@ In: a cell, a task, a number of parameters.  Out: a length for every dimension o
 Not here: the model that has them (train/model.py).
 
 One dimension is free, and is chosen so that all cells have about as many parameters: the one that
-neither the task nor --size says.
+neither the task nor --size says. A cell with several inputs is raced as one with one input, of
+which a trained matrix makes each of them.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any
 
 from derive.cell import Cell
 from derive.errors import ArgumentError
+from derive.kernel.convert import axes_text, shape_text
+from derive.language.tree import Binary
+from derive.language.variant.rewriting import NOWHERE, Draft, named
+from derive.layers.compose import composed
 from derive.layers.sizes import dims_of, lengths_of
 from derive.race.task import Task
 from derive.train import Model
@@ -25,6 +31,7 @@ _WIDEST, EMBEDDING = 4096, 16
 
 def model_of(cell: Cell, task: Task, sizes: Mapping[str, Any], **options: Any) -> Model:
     """The model that is trained."""
+    cell = raced(cell)
     lift = task.inputs if lifted(cell, task, sizes) else None
     return Model(
         cell, outputs=task.outputs, symbols=task.symbols, lift=lift, **options, **dict(sizes)
@@ -43,6 +50,7 @@ def sizes_of(
     trained in all, as near as a width comes; None: the free dimension is `width`. Where none is
     free, the cell has one size."""
     check_cell(cell)
+    cell = raced(cell)
     dims = dims_of_cell(cell)
     sizes = {dim: given[dim] for dim in dims if dim in given}
     reads, out = _reads(cell), dims_of([next(iter(cell.outputs.values()))])
@@ -83,6 +91,7 @@ def sizes_of(
 
 def params_of(cell: Cell, task: Task, sizes: Mapping[str, int]) -> int:
     """How many numbers the model of these sizes trains."""
+    cell = raced(cell)
 
     def count(shape: Iterable[Any]) -> int:
         return prod(lengths_of(shape, sizes))
@@ -93,19 +102,69 @@ def params_of(cell: Cell, task: Task, sizes: Mapping[str, int]) -> int:
     return own + first * count(_reads(cell)) + (wide + 1) * task.outputs
 
 
+@functools.lru_cache(maxsize=64)
+def raced(cell: Cell) -> Cell:
+    """The cell with one input: itself, or one of whose input each of several is made."""
+    if len(cell.inputs) < 2:
+        return cell
+    draft = Draft(cell.checked)
+    width, k = "V", 1
+    while width in draft.dims():
+        k += 1
+        width = f"V_{k}"
+    whole = draft.fresh("task")
+    inputs, draft.inputs = draft.inputs, {whole: (width,)}
+    for place, (name, shape) in enumerate(inputs.items()):
+        matrix = draft.fresh(f"lift_{name}")
+        draft.params[matrix] = (*shape, width)
+        draft.insert(place, name, Binary("@", named(matrix), named(whole), NOWHERE))
+    return composed(draft).cell
+
+
 def check_cell(cell: Cell) -> None:
     """ArgumentError where a race has no values for what the cell needs."""
-    if len(cell.inputs) != 1:
+    if not cell.inputs:
+        raise ArgumentError(f"{cell.name} has no inputs, and a task is read by one")
+    if once := cell.checked.once:
         raise ArgumentError(
-            f"{cell.name} has {len(cell.inputs)} inputs, and a race feeds one",
-            facts=(f"inputs: {', '.join(cell.inputs) or 'none'}",),
+            f"{cell.name} has an input that does not change with time, and a task has none",
+            facts=(f"given once: {', '.join(once)}",),
+            hint=f"input {once[0]}: {axes_text(cell.inputs[once[0]])}, without 'once'",
         )
-    if fixed := cell.checked.fixed:
+    wide = [name for name, shape in cell.inputs.items() if len(shape) > 2]
+    if len(cell.inputs) > 1 and wide:
         raise ArgumentError(
-            f"{cell.name} has fixed arrays, and a race has no values for them",
-            facts=(f"fixed: {', '.join(fixed)}",),
-            hint="derive.train.Model(cell, fixed={...}) trains it",
+            f"{wide[0]} of {cell.name} has three axes, and a matrix that makes it would have four",
+            facts=(f"it is {axes_text(cell.inputs[wide[0]])}",),
+            hint="an input of two axes, or one input",
         )
+
+
+def dims_of_fixed(cell: Cell, arrays: Mapping[str, Any]) -> dict[str, int]:
+    """Lengths that given fixed arrays tell; ArgumentError where one is missing, or has another
+    number of axes."""
+    found: dict[str, int] = {}
+    for name in cell.checked.fixed:
+        shape = cell.params[name]
+        if name not in arrays:
+            raise ArgumentError(
+                f"{name} of {cell.name} is fixed, and no values were given",
+                facts=(f"it is {axes_text(shape)}",),
+                hint=f"--fixed {name}={name}.npy, a file that numpy.save wrote",
+            )
+        lengths = arrays[name].shape
+        fits = len(lengths) == len(shape)
+        for dim, length in zip(shape, lengths, strict=False):
+            if isinstance(dim, int):
+                fits &= dim == length
+            elif dim.isidentifier():
+                fits &= found.setdefault(dim, length) == length
+        if not fits:
+            raise ArgumentError(
+                f"fixed array {name} has the wrong shape",
+                facts=(f"it is {axes_text(shape)}, given {shape_text(lengths)}",),
+            )
+    return found
 
 
 def _reads(cell: Cell) -> tuple[Any, ...]:
@@ -113,6 +172,7 @@ def _reads(cell: Cell) -> tuple[Any, ...]:
 
 
 def dims_of_cell(cell: Cell) -> tuple[str, ...]:
-    """Every dimension of a cell's arrays."""
+    """Every dimension of the arrays of a cell as it is raced."""
+    cell = raced(cell)
     groups = (cell.params, cell.inputs, cell.states, cell.outputs)
     return dims_of(shape for group in groups for shape in group.values())

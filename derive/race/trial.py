@@ -8,10 +8,12 @@ Not here: which trials there are (run.py), what their outcomes mean (verdict.py)
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from typing import Any
 import numpy as np
 
 from derive.cell import Cell
+from derive.errors import ArgumentError
+from derive.kernel.signature import Arrays
 from derive.race.check import drawn
 from derive.race.sizes import model_of
 from derive.race.task import Task, task_of
@@ -35,7 +39,8 @@ _CLIP = 1.0
 @dataclass(frozen=True, slots=True)
 class Trial:
     """cell: its text; label: what it is called in the race; sizes: of its dimensions; rate: Adam's
-    at the first step, falling to 0 along a line; steps, rows: of training; target: of the kernels.
+    at the first step, falling to 0 along a line; steps, rows: of training; target: of the kernels;
+    fixed: (name, file) of fixed arrays.
     """
 
     label: str
@@ -47,12 +52,16 @@ class Trial:
     steps: int
     rows: int
     target: str
+    fixed: tuple[tuple[str, str], ...] = ()
 
     @property
     def key(self) -> str:
         """The same for the same work; what the cell is called in the race is no part of it."""
         task, text = _place_of(self.task)
         own = {**asdict(self), "label": None, "format": _FORMAT, "task": task, "text": text}
+        del own["fixed"]
+        if self.fixed:  # the key of a cell without stays as it was before there were any
+            own["fixed"] = [(n, hashlib.sha256(_bytes(path)).hexdigest()) for n, path in self.fixed]
         return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -82,8 +91,9 @@ def run(trial: Trial) -> Outcome:
 def _run(trial: Trial) -> Outcome:
     cell, task = Cell.parse(trial.cell), task_of(trial.task)
     model = model_of(
-        cell, task, dict(trial.sizes), target=trial.target, seed=trial.seed, dtype="float32"
-    )
+        cell, task, dict(trial.sizes), target=trial.target, seed=trial.seed, dtype="float32",
+        fixed=fixed_of(trial.fixed) or None,
+    )  # fmt: skip
     adam = Adam(model.params, beta2=0.99)
     random = np.random.default_rng([trial.seed, 1])
     points = {round(trial.steps * (k + 1) / _JUDGED) for k in range(_JUDGED)}
@@ -120,6 +130,31 @@ def _judge(model: Any, task: Task) -> float:
         found += rows * metrics(outputs, batch)[task.metric]
         total += rows
     return found / total
+
+
+def fixed_of(files: Iterable[tuple[str, str]]) -> Arrays:
+    """{name: array} of files that numpy.save wrote."""
+    found = {}
+    for name, path in files:
+        try:
+            array = np.load(io.BytesIO(_bytes(path)), allow_pickle=False)
+            found[name] = np.asarray(array, np.float64)
+        except (ValueError, TypeError, EOFError) as error:
+            raise ArgumentError(
+                f"{path} holds no array of numbers",
+                facts=(f"{type(error).__name__}: {error}".partition("\n")[0],),
+                hint=f"numpy.save({path!r}, array)",
+            ) from error
+        if not np.isfinite(found[name]).all():
+            raise ArgumentError(f"{path} has an element that is no finite number")
+    return found
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ArgumentError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _place_of(task: str) -> tuple[str, str]:

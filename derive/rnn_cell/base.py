@@ -292,8 +292,10 @@ class RNNCell:
 
     # --- inputs that are integers ------------------------------------------------------------
 
-    #: Whether inputs are integers, of which rows of a variable are read.
-    looks_up: bool = False
+    @property
+    def looks_up(self) -> bool:
+        """Whether inputs are integers, of which rows of a variable are read."""
+        return False
 
     def looked_up(self, inputs: Any, dtype: str) -> Any:
         """What the equations read: the inputs, or the rows that integers stand for."""

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from derive.errors import ArgumentError, ArgumentTypeError
-from derive.kernel.convert import MOST, read, shape_text, to_count, to_generator
+from derive.kernel.convert import MOST, check_room, read, shape_text, to_count, to_generator
 from derive.kernel.signature import Array, Arrays
 from derive.language.tree import Binary, Call, Node
 from derive.language.variant.rewriting import NOWHERE, Draft, named, substituted
 from derive.layers.compose import Composed, composed
 from derive.layers.held import Held
 from derive.rnn_cell.activation import VARIABLE, Activation, activation_of
-from derive.rnn_cell.base import RNNCell, Wiring, check_room, float_dtype
+from derive.rnn_cell.base import RNNCell, Wiring, float_dtype
 from derive.rnn_cell.layout import Variable, constant, glorot_uniform, initializer_of, uniform
 from derive.rnn_cell.wrappers import Wrapper, agree
 
@@ -261,7 +261,9 @@ class EmbeddingWrapper(_Extended):
         self._units = to_count(embedding_size, "embedding_size", least=1, most=MOST)
         self._draw = initializer_of(initializer, uniform(-(3**0.5), 3**0.5))
 
-    looks_up = True
+    @property
+    def looks_up(self) -> bool:
+        return True
 
     def _wire(self, inner: Wiring) -> Wiring:
         sizes = dict(inner.sizes)

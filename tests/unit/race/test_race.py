@@ -336,12 +336,55 @@ def test_a_cell_whose_input_is_as_wide_as_its_state_gets_a_lift() -> None:
     assert model.params["lift"].shape == (2, 6)
 
 
-def test_cells_that_cannot_be_raced_are_told() -> None:
-    two = derive.Cell.parse("cell two\ninput x: H\ninput y: H\nstate h: H\nh' = x + y\noutput h'")
-    with pytest.raises(ArgumentError, match="2 inputs"):
-        sizes_of(two, task_of("adding"), {}, params=None, width=3)
-    with pytest.raises(ArgumentError, match="lmu has fixed arrays"):
-        sizes_of(derive.cells.lmu(), task_of("adding"), {"M": 2}, params=None, width=3)
+TWO = """cell two
+input x: I, m: N x D
+state h: H
+h' = tanh(W @ x + U @ h + sum(V @ m, N))
+param V: N x H x D
+output h'
+"""
+
+
+def test_each_of_several_inputs_is_made_of_the_tasks_by_a_matrix() -> None:
+    cell, task = derive.Cell.parse(TWO), task_of("adding")
+    sizes = sizes_of(cell, task, {"I": 3, "N": 2, "D": 4}, params=None, width=5)
+    assert sizes == {"I": 3, "N": 2, "D": 4, "V": 2, "H": 5}
+    model = model_of(cell, task, sizes, target="numpy")
+    shapes = {name: model.params[name].shape for name in ("lift_x_l0", "lift_m_l0")}
+    assert shapes == {"lift_x_l0": (3, 2), "lift_m_l0": (2, 4, 2)}
+    assert model.size == params_of(cell, task, sizes)
+    batch = task.draw(np.random.default_rng(0), 3)
+    _, gradients = model.gradients(batch)
+    assert all(np.abs(gradients[name]).max() > 0 for name in shapes)
+    # The same by hand: what the matrices make of the task's vectors, given to the cell itself.
+    kernel = derive.compile(cell, target="numpy")
+    own = {name.removesuffix("_l0"): a for name, a in model.params.items() if "_l0" in name}
+    x = np.asarray(batch.x, np.float32)
+    given = {
+        "x": x @ own.pop("lift_x").T, "m": np.einsum("ndv,tbv->tbnd", own.pop("lift_m"), x)
+    }  # fmt: skip
+    output = kernel.forward(own, given).output[-1]
+    wanted = output @ model.params["readout"] + model.params["readout_bias"]
+    np.testing.assert_allclose(model.predict(batch)[0], wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cell a\nstate h: H\nh' = U @ h\noutput h'", "has no inputs"),
+        ("cell a\ninput x: H, m: H once\nstate h: H\nh' = x + m + h\noutput h'", "without 'once'"),
+        ("cell a\ninput x: I, m: H x H x H\nstate h: H\nh' = W @ x + sum(sum(m, H), H) + h\n"
+         "output h'", "three axes"),
+    ],
+)  # fmt: skip
+def test_cells_that_cannot_be_raced_are_told(text: str, said: str) -> None:
+    try:
+        cell = derive.Cell.parse(text)
+    except DeriveError:
+        cell = derive.Cell.parse(text.replace("H x H x H", "H x K x L").replace(
+            "sum(sum(m, H), H)", "sum(sum(m, L), K)"))  # fmt: skip
+    with pytest.raises(ArgumentError, match=said):
+        sizes_of(cell, task_of("adding"), {}, params=None, width=3)
 
 
 def test_a_cell_with_no_free_dimension_has_one_size() -> None:
@@ -695,6 +738,83 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 
 QUICK = ("--seeds", "2", "--width", "4", "--rates", "0.01", "--target", "numpy", "--steps", "4")
+
+
+def test_fixed_arrays_come_from_files(
+    in_folder: Path, own: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("own.cell").write_text(
+        "cell own\ninput x: I\nstate h: H\nfixed A: H x H\nh' = tanh(W @ x + A @ h)\noutput h'\n"
+    )
+    words = ["race", "own.cell", "rnn", "--task", f"{own}:mine", *QUICK]
+    assert status(words) == 2
+    assert "hint: --fixed A=A.npy" in capfd.readouterr().err
+    np.save("A.npy", np.eye(6))
+    words += ["--fixed", "A=A.npy"]
+    assert status(words) == 0
+    table = capfd.readouterr().out
+    assert "H=6 " in table and "I=1 " in table
+    before = set(os.listdir("race"))
+    assert status([*words, "--resume"]) == 0 and set(os.listdir("race")) == before
+    np.save("A.npy", np.eye(6) / 2)  # another array is other work
+    assert status([*words, "--resume"]) == 0 and set(os.listdir("race")) > before
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("A", "names no array and file"),
+        ("A=missing.npy", "missing.npy cannot be read: No such file"),
+        ("A=text.npy", "text.npy holds no array of numbers"),
+        ("A=nan.npy", "no finite number"),
+        ("A=narrow.npy", "fixed array A has the wrong shape"),
+        ("B=nan.npy", "no cell of the race has a fixed array 'B'"),
+    ],
+)
+def test_fixed_arrays_that_do_not_fit_are_told(
+    option: str, said: str, in_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("own.cell").write_text(
+        "cell own\ninput x: I\nstate h: H\nfixed A: H x H\nh' = tanh(W @ x + A @ h)\noutput h'\n"
+    )
+    Path("text.npy").write_text("no array")
+    np.save("nan.npy", np.full((3, 3), np.nan))
+    np.save("narrow.npy", np.zeros((3, 2)))
+    assert status(["race", "own.cell", "--task", "adding", *QUICK, "--fixed", option]) == 2
+    assert said in capfd.readouterr().err
+
+
+def test_a_finished_race_is_read_again(
+    in_folder: Path, own: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    task = f"{own}:mine"
+    assert status(["race", "lstm", "janet", "--task", task, *QUICK]) == 0
+    said = capfd.readouterr().out
+    found = derive.race.load("race")
+    assert str(found) + "\n" == said
+    assert found.tasks == (task,) and list(found.cells) == ["lstm", "janet"]
+    assert found.cells["janet"] == derive.cells.janet()
+    assert [each.cell for each in found.verdicts] == ["janet"]
+    assert len(found.finals("lstm", task)) == 2
+    shown = found._repr_html_()
+    assert "<table>" in shown and "janet" in shown and "<script" not in shown
+    assert repr(found) == f"<race of lstm / janet in {task}: print it, race>"
+    with pytest.raises(ArgumentError, match="no trials of gru"):
+        found.finals("gru", task)
+
+
+def test_a_race_that_is_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="holds no finished race"):
+        derive.race.load(tmp_path)
+    (tmp_path / "trial-0.json").write_text("{}")
+    with pytest.raises(ArgumentError, match="--resume"):
+        derive.race.load(tmp_path)
+    for text in ("[]", "{", '{"tasks": 3}', '{"tasks": {"a": {}}}'):
+        (tmp_path / "race.json").write_text(text)
+        with pytest.raises(ArgumentError, match=r"race\.json is no race"):
+            derive.race.load(tmp_path)
+    with pytest.raises(DeriveError, match="is a path, not int"):
+        derive.race.load(3)
 
 
 def test_the_command_prints_tables_and_writes_reports(

@@ -186,7 +186,7 @@ class MultiRNNCell(RNNCell):
 
     @property
     def looks_up(self) -> bool:
-        return self._cells[0].looks_up
+        return bool(self._cells[0].looks_up)
 
     def looked_up(self, inputs: Any, dtype: str) -> Any:
         return self._cells[0].looked_up(inputs, dtype)

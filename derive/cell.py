@@ -103,11 +103,6 @@ class Cell(Displayed):
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Cell:
         """The cell in a `.cell` file."""
-        if not isinstance(path, str | os.PathLike):
-            raise ArgumentTypeError(
-                f"the path of a cell is a str, not {type(path).__name__}",
-                hint='derive.load("mine.cell")',
-            )
         return cls.of(vary_text.load(path))
 
     @classmethod

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from derive.display import text_table as table  # noqa: F401
+from derive.display import text_table
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 Item = TypeVar("Item")
+#: A table as plain text.
+table = text_table
 
 
 class Tick(Protocol):

@@ -50,6 +50,7 @@ def sizes_of(
     trained in all, as near as a width comes; None: the free dimension is `width`. Where none is
     free, the cell has one size."""
     check_cell(cell)
+    given_inputs = tuple(cell.inputs.values())
     cell = raced(cell)
     dims = dims_of_cell(cell)
     sizes = {dim: given[dim] for dim in dims if dim in given}
@@ -57,9 +58,10 @@ def sizes_of(
     free = [dim for dim in dims if dim not in sizes]
     # An input that has a dimension of its own is as wide as the task's; one that is as wide as what
     # the cell puts out is made of the task's by a matrix.
-    if len(reads) == 1 and reads[0] in free and reads[0] not in out:
-        sizes[str(reads[0])] = task.inputs or EMBEDDING
-        free.remove(str(reads[0]))
+    for shape in (reads, *given_inputs):
+        if len(shape) == 1 and shape[0] in free and shape[0] not in out:
+            sizes[str(shape[0])] = task.inputs or EMBEDDING
+            free.remove(str(shape[0]))
     if not free:
         return sizes
     if len(free) > 1:

@@ -349,6 +349,8 @@ def test_each_of_several_inputs_is_made_of_the_tasks_by_a_matrix() -> None:
     cell, task = derive.Cell.parse(TWO), task_of("adding")
     sizes = sizes_of(cell, task, {"I": 3, "N": 2, "D": 4}, params=None, width=5)
     assert sizes == {"I": 3, "N": 2, "D": 4, "V": 2, "H": 5}
+    plain = sizes_of(cell, task, {"N": 2, "D": 4}, params=None, width=5)
+    assert plain["I"] == 2  # as wide as the task's, as of a cell with one input
     model = model_of(cell, task, sizes, target="numpy")
     shapes = {name: model.params[name].shape for name in ("lift_x_l0", "lift_m_l0")}
     assert shapes == {"lift_x_l0": (3, 2), "lift_m_l0": (2, 4, 2)}

@@ -40,7 +40,7 @@ LIMITS: tuple[Limit, ...] = (
     Limit("DK_PLAIN_ROWS", "steps * rows", 4, 2),
     Limit("DK_CHUNK_ROWS", "steps * rows", 192, 6),
     Limit("DK_EARLY_ROWS", "rows", 4, 3),
-    Limit("DK_ROWS_EACH", "rows of a thread", 8, 2),
+    Limit("DK_ROWS_EACH", "rows of a thread", 4, 2),
     Limit("DK_SHARE_TILES", "tiles of a thread", 4, 1),
     Limit("DK_ROWS_BYTES", "bytes", 4 << 20, 4096),
     Limit("DK_NEAR_BYTES", "bytes", 12 << 20, 2048),

@@ -23,7 +23,7 @@ from derive.kernel.signature import Signature
 #: call where each takes rows of its own, at least so many, through all steps (DK_ROWS_EACH).
 SHARED_STEP = 1 << 15
 SHARED_CALL = 1 << 21
-ROWS_EACH = 8
+ROWS_EACH = 4
 #: The same of a chunk of steps, where no step needs a meeting, and its rows (DK_CHUNK_ROWS).
 SHARED_CHUNK = 1 << 20
 CHUNK_ROWS = 192

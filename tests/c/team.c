@@ -9,6 +9,7 @@ void start(dk_barrier *barrier, size_t count);
 void work(dk_barrier *barrier, size_t index, size_t count, size_t steps, size_t *totals);
 void range(size_t total, size_t index, size_t count, size_t *limits);
 int multiply(size_t a, size_t b, size_t *product);
+int by_rows(size_t rows, size_t bytes, size_t count);
 
 static size_t shared;
 
@@ -48,4 +49,12 @@ void range(size_t total, size_t index, size_t count, size_t *limits)
 int multiply(size_t a, size_t b, size_t *product)
 {
     return (int)dk_multiply_sizes(a, b, product);
+}
+
+/* Whether the members of a team take rows of their own through the steps. */
+int by_rows(size_t rows, size_t bytes, size_t count)
+{
+    size_t first, own;
+    const dk_team team = {0, count, NULL};
+    return dk_share_rows(rows, bytes, &team, &first, &own) == NULL;
 }

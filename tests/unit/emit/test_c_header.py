@@ -488,6 +488,19 @@ def test_ranges_of_a_team_cover_everything_once(build: Build, compiler: str) -> 
             assert seen == list(range(total))
 
 
+def test_threads_share_few_rows_as_rows_where_the_weights_are_few_too(build: Build) -> None:
+    library = build("team", 128, "gcc")
+    mib = 1 << 20
+
+    def by_rows(rows: int, size: int, count: int) -> bool:
+        return bool(library.by_rows(*map(ctypes.c_size_t, (rows, size, count))))
+
+    assert by_rows(8, 2 * mib, 2) and by_rows(13, 3 * mib, 2) and by_rows(16, 4 * mib, 2)
+    assert not by_rows(7, mib, 2) and not by_rows(8, mib, 3)  # three rows for one of them
+    assert not by_rows(8, 2 * mib + 8, 2) and not by_rows(11, 3 * mib, 2)  # of both
+    assert not by_rows(64, 4 * mib + 8, 2) and not by_rows(64, mib, 1)
+
+
 def test_sizes_that_overflow_are_reported(build: Build) -> None:
     library = build("team", 128, "gcc")
     biggest = 2 ** (8 * ctypes.sizeof(ctypes.c_size_t)) - 1

@@ -94,7 +94,7 @@ def verify(
         session.program()
         built = building.built()
         session.built(built)
-        session.as_called(cell, built.kernels, wanted=every_way)
+        session.as_called(cell, built, wanted=every_way)
         if any(table.row(target).fixed for target in targets) and session.has_a_point:
             session.add(check_fixed(cell, session.small.point, seed))
     else:
@@ -140,7 +140,7 @@ def verify_files(
         session.program()
     built = building.built()
     session.built(built)
-    session.as_called(cell, built.kernels)
+    session.as_called(cell, built)
     return session.report()
 
 

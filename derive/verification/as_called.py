@@ -133,8 +133,8 @@ def _find(cell: Cell, kinks: tuple[Kink, ...], case: _Case, seed: tuple[int, ...
         if not case.given:
             states = {name: np.zeros_like(array) for name, array in states.items()}
             for name, start in cell.checked.learned.items():
-                array = _whole(cell, start, point.params, point.sizes)
-                shape = _whole(cell, name, states, point.sizes).shape
+                array = joined(cell, start, point.params, point.sizes)
+                shape = joined(cell, name, states, point.sizes).shape
                 states |= _cut(cell, name, np.broadcast_to(array, shape), point.sizes)
         point = replace(point, inputs=inputs, states=states, reverse=case.reverse)
         point = with_lengths(point, _LENGTHS if case.lengths else None)
@@ -187,7 +187,7 @@ class _Calls:
         once = cell.checked.once
 
         def put_together(names: Any, parts: Mapping[str, Any]) -> Arrays:
-            found = {n: _whole(cell, n, parts, point.sizes) for n in names}
+            found = {n: joined(cell, n, parts, point.sizes) for n in names}
             return {n: a.astype(kernel.dtype) for n, a in found.items()}
 
         params: Any = put_together(cell.params, point.params)
@@ -259,7 +259,7 @@ def _wanted(cell: Cell, case: _Case, truth: Truth) -> Iterator[tuple[str, Bounde
     sizes, checked = point.sizes, cell.checked
 
     def both(name: str, values: Mapping[str, Any], errors: Mapping[str, Any]) -> Bounded:
-        return _whole(cell, name, values, sizes), _whole(cell, name, errors, sizes)
+        return joined(cell, name, values, sizes), joined(cell, name, errors, sizes)
 
     keys = dict(zip(cell.output_keys, cell.step.outputs, strict=True))
     values = {key: plain.outputs[name] for key, name in keys.items()}
@@ -306,7 +306,8 @@ def _parts_of(cell: Cell, names: tuple[str, ...]) -> list[str]:
     return [part for name in names for part, *_ in wholes.get(name, ((name,),))]
 
 
-def _whole(cell: Cell, name: str, parts: Mapping[str, Any], sizes: Mapping[str, int]) -> Any:
+def joined(cell: Cell, name: str, parts: Mapping[str, Any], sizes: Mapping[str, int]) -> Any:
+    """An array as a user gives it, from the parts that a step knows."""
     own = _bounds(cell, name, sizes)
     if not own:
         return parts[name]

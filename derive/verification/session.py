@@ -227,14 +227,19 @@ class Session:
         self.add(built.rows)
         self.kernels(built.kernels, built.ways)
 
-    def as_called(self, cell: Cell, kernels: Sequence[Kernel], *, wanted: bool = False) -> None:
+    def as_called(self, cell: Cell, built: Built, *, wanted: bool = False) -> None:
         """The kernels that users get, where they are given and give other arrays than the step.
 
         wanted: whether some gradients are asked for alone as well.
         """
         if cell.checked.is_plain or not self.has_a_point:
             return
-        for kernel in kernels:
+        for ways in built.ways:
+            try:
+                self.add(check_thin_weights(ways, self.step, self.seed, cell))
+            except Exception as error:  # a kernel under test may raise anything
+                self.add([failed("thin weights", f"{ways.where}: as called", error)])
+        for kernel in built.kernels:
             try:
                 with np.errstate(all="ignore"):
                     of = (cell, kernel, self.backward, self.kinks, self.seed)

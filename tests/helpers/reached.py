@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -146,7 +147,8 @@ def measure(name: str, target: str, out: Path) -> None:
             return plain(sources)
         more = [flag for flag in flags if flag.startswith("-D")]
         key = "_".join(sorted((*more, *defines))).replace("-D", "").replace("=", "")
-        key = f"{len(more)}_{defines[0]}" if len(key) > 100 else key
+        if len(key) > 100:  # for a folder's name; thin weights are the second definition
+            key = f"{len(more)}_{'_'.join(defines)}_{hashlib.sha256(key.encode()).hexdigest()[:8]}"
         if key not in built:
             folder = out / "c" / key
             for path, text in sources.items():

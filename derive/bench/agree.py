@@ -15,6 +15,13 @@ the array moves when every number given is moved by sqrt(n) * u relative to itse
 float64: how much the recurrence itself magnifies rounding. Rounding errors add up like the square
 root of their number (Higham & Mary 2019). A wrong gate, sign, order or step is wrong by many
 thousand times as much.
+
+Thin weights, and what a library rounds with them, are allowed
+
+    SAFETY * (spread + u * largest)
+
+with the `spread` of numbers that are moved by u, the rounding of one weight: 2^-9 of itself in
+bfloat16, 2^-8 of the largest in its row in eight bits.
 """
 
 from __future__ import annotations
@@ -29,6 +36,8 @@ from derive.kernel.signature import Arrays
 
 UNIT = 2.0**-24
 SAFETY = 8.0
+#: The rounding of one weight.
+THIN = {"bfloat16": 2.0**-9, "int8": 2.0**-8}
 
 
 def allowed(task: Task) -> tuple[Results, dict[str, float]]:
@@ -44,6 +53,16 @@ def allowed(task: Task) -> tuple[Results, dict[str, float]]:
         largest, spread = np.abs(array).max(initial=0), np.abs(moved[name] - array).max(initial=0)
         limits[name] = float(SAFETY * (spread + terms**0.5 * UNIT * largest))
     return exact, limits
+
+
+def allowed_of_thin(task: Task, exact: Results, dtype: str) -> dict[str, float]:
+    """The error allowed where weights have fewer bits: in what inference gives."""
+    moved = _train(_moved(task, THIN[dtype]))
+    limits = {}
+    for name, array in exact.items():
+        largest, spread = np.abs(array).max(initial=0), np.abs(moved[name] - array).max(initial=0)
+        limits[name] = float(SAFETY * (spread + THIN[dtype] * largest))
+    return limits
 
 
 def worst(results: Results, exact: Results, limits: dict[str, float]) -> tuple[float, str]:

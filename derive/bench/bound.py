@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from math import prod
 
 from derive.bench.shapes import Shape
-from derive.bench.task import Task
+from derive.bench.task import BYTES, Task
 from derive.inspect.facts.cost import PARTS_IN_TIME, Part, Work, at, cost
 from derive.machine.probe import Machine
 from derive.pipeline import schedule
@@ -55,7 +55,9 @@ class Bound:
         return sum(2 * need.multiply_adds for need in self.needs[mode])
 
     def seconds(self, mode: str, machine: Machine, dtype: str) -> float:
-        size = 4 if dtype == "float32" else 8
+        """dtype: of weights; thin ones are multiplied with float32."""
+        size = BYTES[dtype]
+        dtype = "float64" if dtype == "float64" else "float32"
         total = 0.0
         for need in self.needs[mode]:
             work = 2 * need.multiply_adds / machine.peak[dtype]

@@ -11,15 +11,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from derive.bench.agree import allowed, worst
+from derive.bench.agree import THIN, allowed, allowed_of_thin, worst
 from derive.bench.bound import Bound, bound
 from derive.bench.host import Entrant, Failed, First, Host
 from derive.bench.record import Record
-from derive.bench.task import MODES, Results, Task
+from derive.bench.task import BYTES, MODES, Results, Task
 from derive.kernel.tune.clock import Effort, Times, interleaved
 from derive.machine.probe import Machine
-
-_BYTES = {"float32": 4, "float64": 8}
 
 
 @dataclass(slots=True)
@@ -57,7 +55,8 @@ def contest(
     modes: Sequence[str] = MODES,
 ) -> tuple[list[Record], Bound]:
     """label: the cell as the user called it."""
-    exact, limits = allowed(task)
+    limits: dict[str, dict[str, float]] = {}
+    exact, limits["float32"] = allowed(task)
     need = bound(task)
     entries: list[_Entry] = []
     records: list[Record] = []
@@ -68,7 +67,10 @@ def contest(
             entries += [_Entry(one, host, 0, mode, failure=why) for mode in modes]
         for number, one in enumerate(entrants):
             for mode in (mode for mode in modes if mode in one.modes):
-                entries.append(_first(_Entry(one, host, number, mode), exact, limits))
+                if one.dtype in THIN and one.dtype not in limits:
+                    limits[one.dtype] = allowed_of_thin(task, exact, one.dtype)
+                mine = limits.get(one.dtype, limits["float32"])
+                entries.append(_first(_Entry(one, host, number, mode), exact, mine))
     for mode in modes:
         mine = [entry for entry in entries if entry.mode == mode]
         good = [entry for entry in mine if entry.good]
@@ -92,7 +94,7 @@ def rated(record: Record, need: Bound, machine: Machine) -> Record:
         record,
         bound=limit,
         flops=flops,
-        of_peak=flops / machine.peak[record.dtype],
+        of_peak=flops / machine.peak["float64" if record.dtype == "float64" else "float32"],
         of_bound=limit / record.seconds,
     )
 
@@ -118,7 +120,7 @@ def _record(label: str, task: Task, entry: _Entry, times: Times | None) -> Recor
         failure=entry.failure,
         start=first.start if first is not None else None,
         peak=first.peak if first is not None else None,
-        saved=saved * _BYTES[one.dtype] if saved is not None else None,
+        saved=saved * BYTES[one.dtype] if saved is not None else None,
     )  # fmt: skip
     if times is None or entry.failure:
         return record

@@ -59,10 +59,10 @@ Results = dict[str, Array]
 class Contestant:
     """A library that does a Task. `infer` and `train` are timed; `read` names their results.
 
-    dtype: of the computation.  ours: whether derive made it.  start: seconds of derivation,
-    tracing and compilation before the first call could begin.  saved: given what `train`
-    returned, the numbers it kept for its backward pass, for each step and row.  held: {mode: bytes
-    of results and workspace that were made before the first call}.
+    dtype: of the computation, or of weights where they have fewer bits.  ours: whether derive made
+    it.  start: seconds of derivation, tracing and compilation before the first call could begin.
+    saved: given what `train` returned, the numbers it kept for its backward pass, for each step and
+    row.  held: {mode: bytes of results and workspace that were made before the first call}.
     """
 
     name: str
@@ -80,6 +80,9 @@ class Contestant:
 
 
 MODES = ("infer", "train")
+
+#: Of one weight, by the dtype of a contestant: that of its weights.
+BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "int8": 1}
 
 
 def task_of(cell: Cell, shape: Shape, threads: int) -> Task:

@@ -20,10 +20,12 @@ from derive.bench.task import Contestant, Task
 #: Modules of this package.
 PEERS = (
     "derive_c",
+    "derive_thin",
     "derive_numpy",
     "derive_torch",
     "derive_jax",
     "onednn",
+    "onednn_thin",
     "torch_module",
     "torch_loop",
     "torch_compiled",

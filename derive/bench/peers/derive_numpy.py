@@ -24,13 +24,15 @@ def enter(task: Task) -> list[Contestant]:
 
 
 def kernel_contestant(
-    name: str, task: Task, target: str, dtype: str, *, packed: bool = False
-) -> Contestant:
-    """A kernel of derive, called as the contract says; packed: parameters are packed once."""
+    name: str, task: Task, target: str, dtype: str, *, packed: bool = False,
+    weights: str | None = None,
+) -> Contestant:  # fmt: skip
+    """A kernel of derive, called as the contract says; packed: parameters are packed once, for
+    inference alone with thin `weights`."""
     start = time.perf_counter()
     kernel = derive.compile(task.cell, target=target, dtype=dtype, threads=task.threads)
     task = task.as_dtype(dtype)
-    params: Any = kernel.pack(task.params) if packed else task.params
+    params: Any = kernel.pack(task.params, weights=weights) if packed else task.params
     seconds = time.perf_counter() - start
 
     def infer() -> Any:
@@ -52,6 +54,8 @@ def kernel_contestant(
     def saved(result: Any) -> float:
         return _numbers(result[0]._saved) / (task.shape.T * task.shape.B)
 
+    if weights:
+        return Contestant(name, infer, None, read, weights, ours=True, start=seconds)
     return Contestant(name, infer, train, read, dtype, ours=True, start=seconds, saved=saved)
 
 

@@ -50,7 +50,7 @@ def enter(task: Task) -> list[Contestant]:
 def _contestant(library: dnnl.Library, found: Known, task: Task, *, packed: bool) -> Contestant:
     """With memory of its own: what calls take is counted for each."""
     start = time.perf_counter()
-    given = _arrays(found, task)
+    given = matrices_and_states(found, task)
     inference = _forward(library, found, task, given, dnnl.FORWARD_INFERENCE)
     training = _forward(library, found, task, given, dnnl.FORWARD_TRAINING)
     back = _backward(library, found, task, given, training)
@@ -133,7 +133,7 @@ class _Backward:
         return [*(m.array for m in self.layouts.values() if m.array is not None), *plain]
 
 
-def _arrays(found: Known, task: Task) -> dict[int, Array]:
+def matrices_and_states(found: Known, task: Task) -> dict[int, Array]:
     """Arguments in plain layouts: [T, B, I], [1, 1, B, H], [1, 1, depth, gates, H]."""
     order = _ORDER[found.kind]
 
@@ -163,7 +163,7 @@ def _arrays(found: Known, task: Task) -> dict[int, Array]:
     return given
 
 
-def _results(found: Known, task: Task) -> dict[int, Array]:
+def results_of(found: Known, task: Task) -> dict[int, Array]:
     T, B, H = task.shape.T, task.shape.B, task.shape.H
     results = {dnnl.DST: _zeros((T, B, H))}
     for number in (dnnl.DST_ITER, dnnl.DST_ITER_C)[: len(task.states)]:
@@ -216,7 +216,7 @@ def _extra(found: Known) -> tuple[list[Any], list[Any]]:
 def _forward(
     library: dnnl.Library, found: Known, task: Task, given: dict[int, Array], use: int
 ) -> _Forward:
-    outputs = _results(found, task)
+    outputs = results_of(found, task)
     before, after = _extra(found)
     primitive = library.primitive(
         f"{_KIND[found.kind]}_forward", use, *before, dnnl.LEFT_TO_RIGHT,

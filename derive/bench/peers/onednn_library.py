@@ -29,7 +29,8 @@ VARIABLE = "DERIVE_ONEDNN"
 
 FORWARD_TRAINING, FORWARD_INFERENCE, BACKWARD = 64, 96, 128
 LEFT_TO_RIGHT, TANH = 1, 0x21
-_CPU, _IN_ORDER, _F32, _ANY_LAYOUT, _EXECUTION_ARGUMENT = 1, 1, 3, 1, 255
+BF16, F32, S8, U8 = 2, 3, 5, 6
+_CPU, _IN_ORDER, _ANY_LAYOUT, _EXECUTION_ARGUMENT = 1, 1, 1, 255
 
 #: Numbers of arguments; the gradient of each is GRADIENT more.
 SRC, SRC_ITER, SRC_ITER_C = 1, 2, 3
@@ -93,23 +94,28 @@ class Library:
 
     # --- memory -----------------------------------------------------------------------------
 
-    def describe(self, shape: Sequence[int], strides: Sequence[int] | None) -> ctypes.c_void_p:
-        """A description of float32 numbers; without strides the library chooses the layout."""
+    def describe(
+        self, shape: Sequence[int], strides: Sequence[int] | None, numbers: int = F32
+    ) -> ctypes.c_void_p:
+        """A description of such numbers; without strides the library chooses the layout."""
         made = ctypes.c_void_p()
         dims = (ctypes.c_int64 * 12)(*shape)
-        start = (ctypes.byref(made), len(shape), dims, _F32)
+        start = (ctypes.byref(made), len(shape), dims, numbers)
         if strides is None:
             self.call("memory_desc_create_with_tag", *start, _ANY_LAYOUT)
         else:
             self.call("memory_desc_create_with_strides", *start, (ctypes.c_int64 * 12)(*strides))
         return made
 
+    def describe_plain(self, shape: Sequence[int], numbers: int = F32) -> ctypes.c_void_p:
+        """One row behind the other: NumPy's own strides are arbitrary along axes of length 1."""
+        strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+        return self.describe(shape, strides, numbers)
+
     def plain(self, array: Array) -> Memory:
         """Memory that a C-contiguous float32 array owns."""
         assert array.flags.c_contiguous and array.dtype == np.float32
-        # NumPy's own strides are arbitrary along axes of length 1.
-        strides = [math.prod(array.shape[axis + 1 :]) for axis in range(array.ndim)]
-        description = self.describe(array.shape, strides)
+        description = self.describe_plain(array.shape)
         return self._memory(description, ctypes.c_void_p(array.ctypes.data), array)
 
     def own(self, description: ctypes.c_void_p) -> Memory:
@@ -132,22 +138,48 @@ class Library:
 
     # --- primitives -------------------------------------------------------------------------
 
-    def primitive(self, kind: str, *arguments: Any) -> Primitive:
-        """`dnnl_KIND_primitive_desc_create(&made, engine, *arguments, no attributes)`."""
+    def quantized(
+        self, scale: float, shift: float, weights: Array | None = None
+    ) -> ctypes.c_void_p:
+        """Attributes: a number is number * scale + shift from 0 to 255; weights have scales [G * H]
+        of their last two axes."""
+        made = ctypes.c_void_p()
+        self.call("primitive_attr_create", ctypes.byref(made))
+        self.call(
+            "primitive_attr_set_rnn_data_qparams",
+            made,
+            ctypes.c_float(scale),
+            ctypes.c_float(shift),
+        )
+        if weights is None:
+            return made
+        scales = weights.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        self.call(
+            "primitive_attr_set_rnn_weights_qparams", made, ctypes.c_int64(weights.size),
+            (1 << 3) + (1 << 4), scales,
+        )  # fmt: skip
+        return made
+
+    def primitive(
+        self, kind: str, *arguments: Any, attributes: ctypes.c_void_p | None = None
+    ) -> Primitive:
+        """`dnnl_KIND_primitive_desc_create(&made, engine, *arguments, attributes)`."""
         description, made = ctypes.c_void_p(), ctypes.c_void_p()
         self.call(
             f"{kind}_primitive_desc_create", ctypes.byref(description), self.engine, *arguments,
-            None,
+            attributes,
         )  # fmt: skip
         self.call("primitive_create", ctypes.byref(made), description)
         return Primitive(self, made, description)
 
-    def reorder(self, source: Memory, target: Memory) -> Primitive:
+    def reorder(
+        self, source: Memory, target: Memory, attributes: ctypes.c_void_p | None = None
+    ) -> Primitive:
         """Copies from one layout to another, each time it runs."""
         description, made = ctypes.c_void_p(), ctypes.c_void_p()
         self.call(
             "reorder_primitive_desc_create", ctypes.byref(description), source.description,
-            self.engine, target.description, self.engine, None,
+            self.engine, target.description, self.engine, attributes,
         )  # fmt: skip
         self.call("primitive_create", ctypes.byref(made), description)
         # DNNL_ARG_FROM is DNNL_ARG_SRC, DNNL_ARG_TO is DNNL_ARG_DST.

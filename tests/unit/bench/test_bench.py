@@ -90,7 +90,7 @@ def task(spec: str, shape: Shape = SHAPE) -> Task:
 # --- peers ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", [name for name in PEERS if name != "derive_c"])
+@pytest.mark.parametrize("module", sorted({*PEERS} - {"derive_c", "derive_thin"}))
 @pytest.mark.parametrize(
     "spec",
     ["rnn", "lstm", "lstm:peephole=true", "gru", "gru:reset=before", "janet", "mgu", "min_gru",
@@ -105,6 +105,8 @@ def test_peers_agree(module: str, spec: str) -> None:
     with np.errstate(all="ignore"):
         for one in found.enter(work):
             assert one.ours == module.startswith("derive_")  # else it is its own fastest peer
+            if one.dtype in agree.THIN:
+                limits = agree.allowed_of_thin(work, exact, one.dtype)
             for mode in MODES:
                 if function := one.mode(mode):
                     function()  # twice: nothing may pile up from call to call
@@ -152,6 +154,30 @@ def test_derive_c_agrees_in_both_precisions() -> None:
         assert one.train is not None
         results = one.read(one.train())
         assert agree.worst(results, exact, limits)[0] <= 1
+
+
+def test_thin_weights_agree_within_their_rounding() -> None:
+    found = peer("derive_thin")
+    if why := found.missing():
+        pytest.skip(why)
+    work = task("rnn")
+    exact, limits = agree.allowed(work)
+    contestants = found.enter(work)
+    assert [one.dtype for one in contestants] == ["bfloat16", "int8"]
+    wrong = {name: array[:, ::-1] for name, array in exact.items() if name.startswith("output")}
+    records, need = contest("rnn", work, [Local([found])], clock.QUICK)
+    assert [(r.contestant, r.mode, r.agrees) for r in records] == [
+        ("derive C, bfloat16", "infer", True), ("derive C, int8", "infer", True),
+    ]  # fmt: skip
+    rates = [rated(record, need, MACHINE) for record in records]
+    limits_of_time = [rate.bound for rate in rates if rate.of_bound and rate.of_peak]
+    assert len(limits_of_time) == 2 and min(limits_of_time, default=0) > 0
+    for one in contestants:
+        assert one.train is None and one.infer is not None
+        results, mine = one.read(one.infer()), agree.allowed_of_thin(work, exact, one.dtype)
+        assert agree.worst(results, exact, mine)[0] <= 1
+        assert agree.worst(results, exact, limits)[0] > 1
+        assert agree.worst(wrong, exact, mine)[0] > 1  # rows that took each other's place
 
 
 @pytest.mark.parametrize(

@@ -323,10 +323,13 @@ class _Writer:
         ]
         if slots[0] in nullable:
             found = [(f"if ({first} != NULL) {{ {text} }}", work) for text, work in found]
+        out = self.table[accumulator.out]
+        width = times(out.shape, self.dim)
+        count = width if not out.per_row else "rows" if width == "1" else f"rows * {width}"
         for slot, other in zip(slots[1:], others, strict=True):
-            copy = f"dk_copy({other}, {first}, rows, team);"
+            copy = f"dk_copy({other}, {first}, {count}, team);"
             text = f"if ({other} != NULL) {{ {copy} }}" if slot in nullable else copy
-            cut = elements("rows")
+            cut = elements(count)
             found.append((text, Work("dk_copy", (reads(slots[0], cut), writes(slot, cut)))))
         return found
 

@@ -57,6 +57,15 @@ C' = tanh(C.T + C * 0.5 + W - W.T + outer(v, v) + diag(v) + eye(D))
 y = C.T @ v + C' @ (W.T @ v) + diag(v) @ v
 output y
 """,
+    "outputs along axes that are read": """
+state h: N x D
+param W: N x D x I
+z = cumsum(h + W @ x)
+m = max(z, N)
+s = sum(z, N)
+h' = tanh(z * 0.1 + m * s)
+output z, m, s, h'
+""",
     "softmax axis": """
 state C: N x K
 q = softmax(C, N)

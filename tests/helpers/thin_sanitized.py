@@ -22,14 +22,17 @@ CELLS = ("rnn", "janet", "gru", "lstm", "cfc", "lem", "slstm", "lstm:projection=
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
-def sanitized(names: tuple[str, ...], bits: int) -> subprocess.CompletedProcess[str]:
-    """The run of this file in a process that has the sanitizers loaded."""
+def sanitized(
+    names: tuple[str, ...], bits: int, edit: tuple[str, str] = ("", "")
+) -> subprocess.CompletedProcess[str]:
+    """The run of this file in a process that has the sanitizers loaded. edit: of the header."""
     from derive.build.compiler import find_compiler
     from derive.fuzz.worker import _runtime
 
     environment = {
         **os.environ, "LD_PRELOAD": _runtime(find_compiler()), "PYTHONPATH": str(ROOT),
-        "ASAN_OPTIONS": "detect_leaks=0", "OPENBLAS_NUM_THREADS": "1",
+        "ASAN_OPTIONS": "detect_leaks=0", "OPENBLAS_NUM_THREADS": "1", "CC": "gcc",
+        "THIN_EDIT": "\n".join(edit),
     }  # fmt: skip
     command = (sys.executable, __file__, "--inside", f"--bits={bits}", *names)
     return subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -46,12 +49,16 @@ def inside(names: tuple[str, ...], bits: int) -> int:
     from derive.verification.thin_weights import check_thin_weights
 
     bad = 0
+    old, _, new = os.environ.get("THIN_EDIT", "\n").partition("\n")
     plain = tuple(flag for flag in FLAGS if not flag.startswith("-O"))
     flags = (*plain, "-O1", "-g", *SANITIZERS, f"-DDK_VECTOR_BITS={bits}", "-DDK_ROWS_MAX=2",
              "-DDK_PLAIN_ROWS=0", "-Wno-psabi")  # fmt: skip
     for name in names:
         cell = cells.from_spec(name)
-        files, signature = pipeline.emit(cell, "c"), pipeline.signature_of_parts(cell)
+        files, signature = dict(pipeline.emit(cell, "c")), pipeline.signature_of_parts(cell)
+        if old:
+            assert old in files["c/derive_kernels.h"]
+            files["c/derive_kernels.h"] = files["c/derive_kernels.h"].replace(old, new)
         each = []
         for weights in (None, *WEIGHTS):
             backend = CBackend(files, signature, "float32", 1, flags, weights=weights)

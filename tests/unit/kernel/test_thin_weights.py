@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import thin_sanitized
 
 import derive
 from derive import cells, pipeline
@@ -26,6 +28,7 @@ JOINED = Cell.parse(
     "h' = sigmoid(z) * h + (1 - sigmoid(z)) * tanh(n)\noutput h'\n"
 )
 THIN = ("bfloat16", "int8")
+WITH_GCC = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
 
 
 @pytest.fixture(scope="module")
@@ -242,3 +245,27 @@ def test_verify_notices_weights_that_are_not_what_they_should_be() -> None:
     wrong = replace(thin, weights="bfloat16")
     (row,) = check_thin_weights(replace(found, each=(whole, wrong)), step, 0)
     assert not row.ok and row.observed > 0
+
+
+@WITH_GCC
+def test_sanitizers_find_nothing() -> None:
+    run = thin_sanitized.sanitized(("rnn",), 512)
+    assert run.returncode == 0 and run.stdout.count("rnn: ") == 2, run.stdout + run.stderr
+
+
+@WITH_GCC
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", [1, 128, 512])
+@pytest.mark.parametrize("name", thin_sanitized.CELLS)
+def test_sanitizers_find_nothing_in_any_cell(name: str, bits: int) -> None:
+    run = thin_sanitized.sanitized((name,), bits)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@WITH_GCC
+@pytest.mark.slow
+def test_a_sanitizer_notices_weights_beyond_their_panel() -> None:
+    """A segment that ends where whole weights would end, read once more."""
+    found = ("depth - (depth + DK_EACH_F32 - 1) / DK_EACH_F32", "depth + depth")
+    run = thin_sanitized.sanitized(("rnn",), 512, found)
+    assert run.returncode != 0 and "AddressSanitizer" in run.stderr

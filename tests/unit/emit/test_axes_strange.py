@@ -223,7 +223,7 @@ output h'
 """,
 }
 #: Compiled in every run; the others with -m slow.
-COMPILED = ("matrix parts", "transposes", "exp matrix")
+COMPILED = ("matrix parts", "transposes", "exp matrix", "outputs along axes that are read")
 CASES = [
     *((name, "numpy") for name in CELLS),
     *(

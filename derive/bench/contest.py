@@ -69,8 +69,8 @@ def contest(
             for mode in (mode for mode in modes if mode in one.modes):
                 if one.dtype in THIN and one.dtype not in limits:
                     limits[one.dtype] = allowed_of_thin(task, exact, one.dtype)
-                mine = limits.get(one.dtype, limits["float32"])
-                entries.append(_first(_Entry(one, host, number, mode), exact, mine))
+                most = limits.get(one.dtype, limits["float32"])
+                entries.append(_first(_Entry(one, host, number, mode), exact, most))
     for mode in modes:
         mine = [entry for entry in entries if entry.mode == mode]
         good = [entry for entry in mine if entry.good]

@@ -12,7 +12,7 @@ for arrays that are cut at a call, for inputs given once and for learned starts 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -108,7 +108,7 @@ class _Call:
     def put_together(self, cell: Cell) -> None:
         """The same as a user gives it, states that have a learned start left out."""
 
-        def whole(names: Sequence[str], parts: Mapping[str, Any]) -> dict[str, Any]:
+        def whole(names: Iterable[str], parts: Mapping[str, Any]) -> dict[str, Any]:
             arrays = {name: joined(cell, name, parts, self.dims) for name in names}
             return {name: array.astype(np.float32) for name, array in arrays.items()}
 

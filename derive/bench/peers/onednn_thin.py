@@ -74,7 +74,8 @@ def _contestant(library: dnnl.Library, found: Known, task: Task, dtype: str) -> 
     )  # fmt: skip
     memory = {number: library.plain(array) for number, array in plain.items()}
     own = dict(memory)
-    before, after = [], []
+    before: list[dnnl.Primitive] = []
+    after: list[dnnl.Primitive] = []
     for number in (dnnl.WEIGHTS, dnnl.WEIGHTS_ITER):
         own[number] = library.own(primitive.wants(number))
         run([library.reorder(memory[number], own[number], attributes)])

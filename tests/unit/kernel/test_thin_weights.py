@@ -216,10 +216,10 @@ def test_files_from_before_thin_weights_say_so() -> None:
 # --- what verify asks -----------------------------------------------------------------------
 
 
-def ways(bits: int) -> Ways:
-    """The kernel and those with thin weights, in vectors of so many bits."""
-    cell = cells.from_spec("rnn")
-    files, signature = pipeline.emit(cell, "c"), pipeline.signature(cell)
+def ways(bits: int, cell: Cell | None = None) -> Ways:
+    """The kernel of parts and those with thin weights, in vectors of so many bits."""
+    cell = cell or cells.from_spec("rnn")
+    files, signature = pipeline.emit(cell, "c"), pipeline.signature_of_parts(cell)
     flags = (*FLAGS, "-O1", f"-DDK_VECTOR_BITS={bits}", "-DDK_PLAIN_ROWS=0", "-Wno-psabi")
     each = []
     for weights in (None, *THIN):
@@ -235,6 +235,23 @@ def test_every_width_of_vectors_reads_thin_weights(bits: int) -> None:
     step = pipeline.schedule(cells.from_spec("rnn")).split.gradient.step
     rows = check_thin_weights(ways(bits), step, 0)
     assert len(rows) == 2 and all(row.ok for row in rows), rows
+
+
+def test_verify_calls_kernels_of_users_with_thin_weights() -> None:
+    """Arrays that are cut, an input given once, a learned start and a fixed matrix."""
+    cell = Cell.parse(
+        "cell whole\ninput x: I, m: H once\nstate h: H = h0\n"
+        "param K: 2*H x I + H, b: 2*H, h0: H\nfixed F: H x H\n"
+        "z, n = split(K @ concat(x, h) + b, 2)\n"
+        "h' = sigmoid(z) * h + (1 - sigmoid(z)) * tanh(n * m + F @ h)\noutput h'\n"
+    )
+    found = ways(128, cell)
+    rows = check_thin_weights(found, cell.step, 0, cell)
+    assert [row.ok for row in rows] == [True, True] and "as called" in rows[0].where
+    whole, _, thin = found.each
+    wrong = replace(found, each=(whole, replace(thin, weights="bfloat16")))
+    (row,) = check_thin_weights(wrong, cell.step, 0, cell)
+    assert not row.ok
 
 
 def test_verify_notices_weights_that_are_not_what_they_should_be() -> None:

@@ -87,6 +87,7 @@ class CBackend:
         self._forward = library[f"{prefix}_forward"]
         self._backward = library[f"{prefix}_backward"]
         self._step = library[f"{prefix}_step"]
+        self._pipelined = getattr(library, f"{prefix}_forward_pipelined", None)
         self._packers = library[f"{prefix}_forward_pack"], library[f"{prefix}_backward_pack"]
         self._memory_needed = library[f"{prefix}_memory_needed"]
         self._not_packed = getattr(library, f"{prefix}_not_packed", None)

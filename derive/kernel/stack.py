@@ -29,7 +29,7 @@ from derive.kernel.pool import beside_header, pool
 from derive.kernel.signature import Array, Arrays, Signature
 
 #: Words before the first task, of a task, and of a cache line (templates/c/layers.c.j2).
-_HEAD, _TASK, _LINE = 2, 5, 8
+_HEAD, _TASK, _LINE = 4, 7, 8
 _WORD = ctypes.sizeof(ctypes.c_size_t)
 #: What a call writes, and returns.
 _WRITTEN = ("outputs", "last", "saved", "joined")
@@ -81,7 +81,8 @@ class _Arguments:
     words: list[int | Slot]
     function: int
     reads: tuple[int, ...] = ()  # tasks
-    steps: int = 0
+    follows: int = 0
+    workspace: int = 0  # the word that is its address
 
 
 class _Functions(NamedTuple):
@@ -113,19 +114,27 @@ class StackPlan:
         backend = layers[0].backend
         self._check, self._dtype = backend._check, backend._dtype
         self._workspace: Callable[[int], Array] = backend._workspace
-        #: Elements of the workspaces of all layers, one behind the other.
-        self._rooms = [0]
-        self._shapes: dict[Slot, Shape | None] = {Slot("progress"): None}
+        self._room = 0  # elements of the workspace of one thread
+        self._shapes: dict[Slot, Shape | None] = {
+            Slot("progress"): None, Slot("workspace"): None,
+        }  # fmt: skip
         self._optional: set[Slot] = set()
         functions = _functions(files)
-        tasks, self._result = self._tasks(functions, joined, steps if team > 1 else 0)
+        self._follows = team > 1 and steps > 0
+        tasks, self._result = self._tasks(functions, joined)
+        steps = steps if any(task.follows for task in tasks) else 0
         size = _LINE * _WORD // self._dtype.itemsize
         self._progress = size * (2 + len(tasks))
-        words: list[int | Slot] = [len(tasks), Slot("progress")]
+        room = -(-self._room // _ALIGNED) * _ALIGNED
+        self._room = room * team
+        words: list[int | Slot] = [
+            len(tasks), Slot("progress"), Slot("workspace"), room * self._dtype.itemsize,
+        ]  # fmt: skip
         at = _HEAD + _TASK * len(tasks)
         for task in tasks:
             first = task.reads[0] if task.reads else 0
-            words += [task.function, at, first, len(task.reads), task.steps]
+            words += [task.function, at, first, len(task.reads), task.follows]
+            words += [steps if task.function != functions.join else 0, task.workspace]
             at += len(task.words)
         for task in tasks:
             words += task.words
@@ -133,8 +142,6 @@ class StackPlan:
         self._order = [word for word in words if isinstance(word, Slot)]
         self._written = [(slot, shape) for slot, shape in self._shapes.items()
                          if slot.kind in _WRITTEN and shape is not None]  # fmt: skip
-        rooms = zip(range(len(layers)), self._rooms, self._rooms[1:], strict=False)
-        self._parts = [(Slot("workspace", k), begin, end) for k, begin, end in rooms]
         self._run, self._pool = functions.run, pool(files) if team > 1 else None
         self._patient = patient
         self._direct: Direct | None = None
@@ -145,7 +152,7 @@ class StackPlan:
     # --- what the tasks are -----------------------------------------------------------------
 
     def _tasks(
-        self, functions: _Functions, joined: Sequence[int], steps: int
+        self, functions: _Functions, joined: Sequence[int]
     ) -> tuple[list[_Arguments], Slot]:
         """In an order in which each reads from earlier ones; and where the result is."""
         tasks: list[_Arguments] = []
@@ -164,11 +171,11 @@ class StackPlan:
 
         for k, layer in enumerate(self.layers):
             x, reads = source(layer.reads) if layer.reads else (Slot("x"), ())
-            one = len(layer.reads) == 1
-            part = steps if one and self._same_order(layer.reads[0], k) else 0
+            follows = self._follows and len(layer.reads) == 1
+            follows = follows and self._same_order(layer.reads[0], k)
             place[k] = len(tasks)
-            function = native_call._entry(layer.backend._pipelined)
-            tasks.append(_Arguments(self._layer_words(k, layer, x), function, reads, part))
+            function, words = native_call._entry(layer.backend._pipelined), self._layer_words(k, layer, x)
+            tasks.append(_Arguments(words, function, reads, int(follows), len(words) - 2))
         result, _ = source(tuple(joined))
         return tasks, result
 
@@ -214,11 +221,10 @@ class StackPlan:
         saved = max(memory.saved, 1)
         if call.training:
             shapes[Slot("saved", k)] = (saved,)
-        room = -(-max(memory.running({}, call.training), 1) // _ALIGNED) * _ALIGNED
-        self._rooms.append(self._rooms[-1] + room)
-        shapes[Slot("workspace", k)] = None
         words += [0, 0, Slot("saved", k) if call.training else 0, saved if call.training else 0]
-        words += [Slot("workspace", k), room]
+        room = max(memory.running({}, call.training), 1)
+        self._room = max(self._room, room)
+        words += [0, room]  # its address is that of the thread's
         return words
 
     def _place(self, slot: Slot) -> Place:
@@ -236,9 +242,7 @@ class StackPlan:
         lengths = given.get(Slot("lengths"))
         if lengths is not None:
             arrays[Slot("lengths")] = lengths.view(self._dtype)
-        workspace = self._workspace(self._rooms[-1])
-        for slot, begin, end in self._parts:
-            arrays[slot] = workspace[begin:end]
+        arrays[Slot("workspace")] = self._workspace(self._room)
         for slot, shape in self._written:
             arrays[slot] = empty(shape, self._dtype)
         arrays[Slot("progress")] = np.zeros(self._progress, self._dtype)

@@ -96,6 +96,15 @@ class CBackend:
         self._needed: dict[tuple[int, ...], Memory] = {}
         self._pool = self._runner(files) if threads > 1 else None
 
+    @property
+    def signature(self) -> Signature:
+        return self._signature
+
+    @property
+    def can_pipeline(self) -> bool:
+        """Whether the files have a forward pass that runs beside others; earlier ones have none."""
+        return self._pipelined is not None
+
     # --- Backend ----------------------------------------------------------------------------
 
     def forward(self, call: Call) -> tuple[Arrays, Arrays, Any]:

@@ -179,6 +179,11 @@ class Kernel:
             states = {name: array.copy() for name, array in call.states.items()}
         return Run(self, call, outputs, states, saved if call.training else None, seen)
 
+    def run_of(self, call: Call, outputs: Arrays, states: Arrays, saved: Any) -> Run:
+        """The run of a forward call for training that its backend made beside others."""
+        seen = self._looks[0](watched_arrays(call))
+        return Run(self, call, outputs, states, saved, seen)
+
     def backward(
         self, run: Run, d_outputs: Any = None, d_states: Any = None, wrt: Any = None
     ) -> Gradients:

@@ -22,9 +22,9 @@ from derive.kernel.team import ROWS_EACH, SHORT_CALL, WAKING_CALL, pays, work
 #: one that shares rows waits once a chunk. Measured: 0.3 to 0.5 at 128 units and eight rows.
 OF_UNITS = 0.4
 OF_ROWS = 0.9
-#: Rows of all steps of a part: enough for the products with inputs before the loop to read each
-#: weight for several rows, few enough for the layer above to begin soon.
-PART_ROWS = 8
+#: Rows of all steps of a part, and its steps at least: enough for the products with inputs before
+#: the loop to read each weight for several rows, few enough for the layer above to begin soon.
+PART_ROWS, PART_STEPS = 8, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,9 @@ def way_of(layers: Sequence[Layer], threads: int, shares_well: bool = False) -> 
     if threads < 2:
         return Way()
     sizes = layers[0].call.sizes
-    steps = max(-(-PART_ROWS // max(sizes.rows, 1)), 2)
+    steps = max(PART_ROWS // max(sizes.rows, 1), PART_STEPS)
     part = steps / max(sizes.steps, 1)
-    works = [
-        work(layer.call, layer.signature) * sizes.steps * sizes.rows for layer in layers
-    ]
+    works = [work(layer.call, layer.signature) * sizes.steps * sizes.rows for layer in layers]
     together = sum(
         one / (1 + _gain(layer, threads, shares_well))
         for one, layer in zip(works, layers, strict=True)
@@ -65,9 +63,7 @@ def _gain(layer: Layer, threads: int, shares_well: bool) -> float:
     return (threads - 1) * (OF_ROWS if by_rows else OF_UNITS)
 
 
-def _finished(
-    layers: Sequence[Layer], works: Sequence[float], threads: int, part: float
-) -> float:
+def _finished(layers: Sequence[Layer], works: Sequence[float], threads: int, part: float) -> float:
     """When the last of them is complete. part: of a layer, by which one that is read in parts is
     ahead of the one that reads it."""
     free = [0.0] * threads

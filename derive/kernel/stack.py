@@ -26,7 +26,7 @@ from derive.kernel.call import Call
 from derive.kernel.fast import native_call
 from derive.kernel.fast.native_call import Direct, Place
 from derive.kernel.pool import beside_header, pool
-from derive.kernel.signature import Array, Arrays, Signature
+from derive.kernel.signature import Array, Signature
 
 #: Words before the first task, of a task, and of a cache line (templates/c/layers.c.j2).
 _HEAD, _TASK, _LINE = 4, 7, 8
@@ -43,8 +43,8 @@ Shape: TypeAlias = tuple[int, ...]
 class Layer:
     """One direction of one layer.
 
-    call: sizes, reverse and training of its forward call; its arrays do not count, but for the sizes
-    of parameters.  x: the input that changes with time; y: the output that goes up.  reads: the
+    call: sizes, reverse and training of its forward call; of its arrays the shapes of parameters
+    count.  x: the input that changes with time; y: the output that goes up.  reads: the
     layers whose outputs lie side by side in x, by their places in the stack; none: x is given.
     """
 
@@ -56,7 +56,7 @@ class Layer:
 
     @property
     def signature(self) -> Signature:
-        return self.backend._signature
+        return self.backend.signature
 
     def shape(self, name: str) -> Shape:
         """Of an input or an output, [T, B, ...]."""
@@ -66,8 +66,8 @@ class Layer:
 
 
 class Slot(NamedTuple):
-    """An array of a stack. kind: "params", "inputs", "first", "outputs", "last", "saved", "workspace",
-    of a layer with a number; "x", "lengths", "progress" or "joined"."""
+    """An array of a stack. kind: "params", "inputs", "first", "outputs", "last" or "saved" of a
+    layer, "joined" of those from a layer on; "x", "lengths", "progress" or "workspace" of all."""
 
     kind: str
     layer: int = 0
@@ -107,13 +107,14 @@ class StackPlan:
         self, files: Mapping[str, str], layers: Sequence[Layer], joined: Sequence[int], *,
         team: int = 1, patient: bool = True, steps: int = 0,
     ) -> None:  # fmt: skip
-        """files: those of one of the cells, for the shared header.  joined: the layers whose outputs
-        are put out side by side.  team: threads that take part.  steps: of a part, where a layer
+        """files: of one of the cells, for the shared header.  joined: the layers whose outputs are
+        put out side by side.  team: threads that take part.  steps: of a part, where a layer
         begins before the one below has ended; 0: none does."""
         self.layers, self.team = tuple(layers), team
         backend = layers[0].backend
         self._check, self._dtype = backend._check, backend._dtype
         self._workspace: Callable[[int], Array] = backend._workspace
+        self._x: list[Slot] = []  # what each layer reads
         self._room = 0  # elements of the workspace of one thread
         self._shapes: dict[Slot, Shape | None] = {
             Slot("progress"): None, Slot("workspace"): None,
@@ -151,16 +152,14 @@ class StackPlan:
 
     # --- what the tasks are -----------------------------------------------------------------
 
-    def _tasks(
-        self, functions: _Functions, joined: Sequence[int]
-    ) -> tuple[list[_Arguments], Slot]:
+    def _tasks(self, functions: _Functions, joined: Sequence[int]) -> tuple[list[_Arguments], Slot]:
         """In an order in which each reads from earlier ones; and where the result is."""
         tasks: list[_Arguments] = []
         place: dict[int, int] = {}  # layer -> task
         joints: dict[tuple[int, ...], int] = {}
 
         def source(parts: tuple[int, ...]) -> tuple[Slot, tuple[int, ...]]:
-            """Where the outputs of these layers lie side by side, and the task that puts them there."""
+            """Where the outputs of these layers lie side by side, and which task writes them."""
             if len(parts) == 1:
                 layer = self.layers[parts[0]]
                 return Slot("outputs", parts[0], layer.y), (place[parts[0]],)
@@ -174,7 +173,11 @@ class StackPlan:
             follows = self._follows and len(layer.reads) == 1
             follows = follows and self._same_order(layer.reads[0], k)
             place[k] = len(tasks)
-            function, words = native_call._entry(layer.backend._pipelined), self._layer_words(k, layer, x)
+            self._x.append(x)
+            function, words = (
+                native_call._entry(layer.backend._pipelined),
+                self._layer_words(k, layer, x),
+            )
             tasks.append(_Arguments(words, function, reads, int(follows), len(words) - 2))
         result, _ = source(tuple(joined))
         return tasks, result
@@ -182,9 +185,7 @@ class StackPlan:
     def _same_order(self, below: int, above: int) -> bool:
         return self.layers[below].call.reverse == self.layers[above].call.reverse
 
-    def _joint(
-        self, parts: tuple[int, ...], function: int, reads: tuple[int, ...]
-    ) -> _Arguments:
+    def _joint(self, parts: tuple[int, ...], function: int, reads: tuple[int, ...]) -> _Arguments:
         shapes = [self.layers[k].shape(self.layers[k].y) for k in parts]
         whole = (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
         slot = Slot("joined", parts[0])
@@ -226,6 +227,10 @@ class StackPlan:
         self._room = max(self._room, room)
         words += [0, room]  # its address is that of the thread's
         return words
+
+    def input_slot(self, k: int, name: str) -> Slot:
+        """Where an input of layer k is."""
+        return self._x[k] if name == self.layers[k].x else Slot("inputs", k, name)
 
     def _place(self, slot: Slot) -> Place:
         return Place(self._shapes[slot], slot in self._optional)

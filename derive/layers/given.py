@@ -134,3 +134,21 @@ def fixed_arrays(
             )
         found[name] = array.copy()
     return found
+
+
+def name_of(dtype: Any) -> str:
+    """compile() says what is wrong with it. None is float64 to NumPy, and nothing here."""
+    try:
+        if dtype is None:
+            return "None"
+        return str(np.dtype(dtype).name)
+    except (TypeError, ValueError):
+        return repr(dtype)
+
+
+def probability(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.floating)):
+        raise ArgumentTypeError(f"dropout is a number, not {kind_text(value)}")
+    if not 0 <= value <= 1:
+        raise ArgumentError(f"dropout is a probability, not {value}")
+    return float(value)

@@ -34,17 +34,26 @@ from derive.kernel.convert import (
     to_count,
     to_flag,
     to_generator,
+    to_lengths,
 )
-from derive.kernel.signature import Array, Arrays
+from derive.kernel.signature import Array, Arrays, Sizes
 from derive.layers import checkpoint
-from derive.layers.compose import masked
-from derive.layers.given import array_of_x, fixed_arrays, once_arrays, state_arrays
+from derive.layers.at_once import AtOnce, Found, dropped
+from derive.layers.given import (
+    array_of_x,
+    fixed_arrays,
+    name_of,
+    once_arrays,
+    probability,
+    state_arrays,
+)
 from derive.layers.held import Held
 from derive.layers.sequence import (
     PAST_END,
     Sequence,
     by_time,
     kernel_of,
+    plan,
     run_sequence,
     unknown_past_end,
     using,
@@ -63,7 +72,6 @@ class LayersRun:
     states: Arrays
     _rnn: RNN = field(repr=False)
     _sequences: tuple[Sequence, ...] = field(repr=False)
-    _masks: Mapping[int, str] = field(repr=False)
     _training: bool = field(repr=False)
 
 
@@ -107,7 +115,7 @@ class RNN:
             raise ArgumentError("num_layers must be positive", hint="num_layers=1")
         self.bidirectional = to_flag(bidirectional, "bidirectional")
         self.batch_first = to_flag(batch_first, "batch_first")
-        self.dropout = _probability(dropout)
+        self.dropout = probability(dropout)
         self.past_end = past_end
         if not isinstance(past_end, str) or past_end not in PAST_END:
             raise unknown_past_end(past_end)
@@ -117,11 +125,13 @@ class RNN:
                 hint=f'target="{targets.by_preference()[0].name}"',
             )
         self._using = target, to_count(threads, "threads", least=1)
-        kernel = kernel_of(cell, _name_of(dtype), *self._using)
+        kernel = kernel_of(cell, name_of(dtype), *self._using)
         self.dtype = kernel.dtype
         self._key = next(iter(cell.outputs))
         self._random = to_generator(seed)
         self._sizes = sizes_of_layers(cell, sizes, self.num_layers, self.directions)
+        using = kernel.target, self.dtype.name, self._using[1]
+        self._at_once = AtOnce(cell, self._sizes, self.directions, using, self._x, self._key)
         self._params: list[Arrays] = []
         for layer, _ in self._places():
             start = int(self._random.integers(2**31))
@@ -256,15 +266,20 @@ class RNN:
         rows = array.shape[1]
         start = self._states_given(state, rows)
         more = once_arrays(self.cell, once)
+        if lengths is not None:
+            lengths = to_lengths(lengths, Sizes(array.shape[0], rows, {}))
+        masks = self._masks(array.shape[:2]) if training and self.dropout else {}
+        if remat is None and resets is None and (lengths is None or self.past_end == "zero"):
+            found = self._at_once.forward(self._params, array, start, lengths, masks, training)
+            if found is not None:
+                return self._run_of(found, masks, training)
         sequences: list[Sequence] = []
-        masks: dict[int, str] = {}
         with using(*self._using):
             for layer in range(self.num_layers):
                 cell, inputs = self.cell, {self._x: array, **more}
-                if layer and training and self.dropout:
-                    dropped = masked(cell, [self._x])
-                    cell, masks[layer] = dropped.cell, dropped.added[self._x]
-                    inputs[masks[layer]] = self._mask(array.shape)
+                if layer in masks:
+                    cell, mask = dropped(cell, self._x)
+                    inputs[mask] = masks[layer]
                 for direction in range(self.directions):
                     k = layer * self.directions + direction
                     sequences.append(
@@ -284,7 +299,21 @@ class RNN:
                     )
                 array = self._joined([s.outputs for s in sequences[-self.directions :]])
         states = {n: np.stack([s.states[n] for s in sequences]) for n in self.cell.states}
-        return LayersRun(self._swapped(array), states, self, tuple(sequences), masks, training)
+        return LayersRun(self._swapped(array), states, self, tuple(sequences), training)
+
+    def _run_of(self, found: Found, masks: Mapping[int, Array], training: bool) -> LayersRun:
+        """The run of a call of all layers at once."""
+        sequences = []
+        for k, of_layer in enumerate(found.layers if training else ()):
+            layer = k // self.directions
+            cell = dropped(self.cell, self._x)[0] if layer in masks else self.cell
+            kernel = kernel_of(cell, self.dtype.name, *self._using)
+            made = kernel.run_of(*of_layer)
+            sequences.append(
+                Sequence(made.outputs, made.states, plan(cell, "zero", False), kernel, made, None)
+            )
+        output = self._swapped(found.output)
+        return LayersRun(output, found.states, self, tuple(sequences), training)
 
     def backward(self, run: LayersRun, d_output: Any = None, d_states: Any = None) -> Gradients:
         """Gradients of params, inputs ({name: array}) and initial states, as they are given.
@@ -395,10 +424,15 @@ class RNN:
         arrays = [each[self._key] for each in outputs]
         return np.concatenate(arrays, axis=-1) if len(arrays) > 1 else arrays[0]
 
-    def _mask(self, shape: tuple[int, ...]) -> Array:
-        keep = 1 - self.dropout
-        kept = self._random.random(shape) < keep
-        return kept / keep if keep else np.zeros(shape)
+    def _masks(self, ahead: tuple[int, ...]) -> dict[int, Array]:
+        """Of each layer but the first, of the shape of its input [T, B, ...]."""
+        keep, masks = 1 - self.dropout, {}
+        for layer in range(1, self.num_layers):
+            shape = (*ahead, *lengths_of(self.cell.inputs[self._x], self._sizes[layer]))
+            kept = self._random.random(shape) < keep
+            mask = kept / keep if keep else np.zeros(shape)
+            masks[layer] = mask.astype(self.dtype)
+        return masks
 
     def _swapped(self, array: Array) -> Array:
         if not self.batch_first or array.ndim < 2:
@@ -408,21 +442,3 @@ class RNN:
 
 def _suffixed(name: str, place: tuple[int, int]) -> str:
     return f"{name}_l{place[0]}{'_reverse' if place[1] else ''}"
-
-
-def _name_of(dtype: Any) -> str:
-    """compile() says what is wrong with it. None is float64 to NumPy, and nothing here."""
-    try:
-        if dtype is None:
-            return "None"
-        return str(np.dtype(dtype).name)
-    except (TypeError, ValueError):
-        return repr(dtype)
-
-
-def _probability(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.floating)):
-        raise ArgumentTypeError(f"dropout is a number, not {kind_text(value)}")
-    if not 0 <= value <= 1:
-        raise ArgumentError(f"dropout is a probability, not {value}")
-    return float(value)

@@ -30,6 +30,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from derive.bench import stacks
 from derive.bench.peers.numpy_loop import loop_contestant
 from derive.bench.task import D_PARAM, Results, Task
 from derive.kernel.signature import Arrays
@@ -79,6 +80,8 @@ def worst(results: Results, exact: Results, limits: dict[str, float]) -> tuple[f
 
 
 def _train(task: Task) -> Results:
+    if task.shape.is_stack:
+        return stacks.results(task.as_dtype("float64"), _train)
     one = loop_contestant("reference", task, "float64")
     assert one.train is not None
     return one.read(one.train())

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
+from derive.bench import stacks
 from derive.bench.shapes import Shape
 from derive.bench.task import BYTES, Task
 from derive.inspect.facts.cost import PARTS_IN_TIME, Part, Work, at, cost
@@ -70,6 +71,10 @@ class Bound:
 
 
 def bound(task: Task) -> Bound:
+    """Of a stack: layer after layer."""
+    if task.shape.is_stack:
+        needs = [bound(one).needs for one in stacks.layers_of(task)]
+        return Bound({mode: tuple(n for each in needs for n in each[mode]) for mode in needs[0]})
     plans = schedule(task.cell)
     found = cost(task.cell, plans)
     forward = _parts(found.forward, plans.forward, task)

@@ -14,16 +14,26 @@ from derive.errors import ArgumentError
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """T steps, B rows, input width I; every other width of a cell is H, but those in `named`."""
+    """T steps, B rows, input width I; every other width of a cell is H, but those in `named`.
+
+    layers, directions: of a stack."""
 
     T: int
     B: int
     I: int  # noqa: E741 - the contract's letter
     H: int
     named: tuple[tuple[str, int], ...] = ()
+    layers: int = 1
+    directions: int = 1
+
+    @property
+    def is_stack(self) -> bool:
+        return self.layers * self.directions > 1
 
     def __str__(self) -> str:
-        named = (f"{name}={width}" for name, width in self.named)
+        named = [f"{name}={width}" for name, width in self.named]
+        if self.is_stack:
+            named += [f"layers={self.layers}", f"directions={self.directions}"]
         return ",".join([f"{self.T},{self.B},{self.I},{self.H}", *named])
 
     def width(self, dim: str) -> int:
@@ -56,12 +66,22 @@ OF_AXES = (
     Shape(200, 8, 128, 32, _AXES),
     Shape(100, 32, 256, 64, _AXES),
 )
+#: Stacks of layers, in one direction and in both.
+STACKS = tuple(
+    Shape(T, B, H, H, layers=layers, directions=directions)
+    for T, B, H in ((100, 1, 128), (100, 8, 128), (100, 32, 128))
+    for layers, directions in ((2, 1), (4, 1), (1, 2), (2, 2))
+)
 #: Small enough to try everything in seconds; the times say little.
 QUICK = (Shape(20, 8, 32, 32), Shape(5, 3, 7, 13))
 
 
-def shapes_of(texts: Sequence[str], quick: bool, *, axes: bool = False) -> tuple[Shape, ...]:
-    """axes: whether they are for a cell with arrays of several axes."""
+def shapes_of(
+    texts: Sequence[str], quick: bool, *, axes: bool = False, stacks: bool = False
+) -> tuple[Shape, ...]:
+    """axes: whether they are for a cell with arrays of several axes.  stacks: of several layers."""
+    if not texts and stacks:
+        return (Shape(5, 3, 7, 13, layers=2, directions=2),) if quick else STACKS
     if not texts:
         return QUICK if quick else OF_AXES if axes else DEFAULT
     return tuple(dict.fromkeys(map(_shape, texts)))
@@ -85,4 +105,8 @@ def _shape(text: str) -> Shape:
     numbers = counts_of(",".join(plain), "a shape")
     if len(numbers) != 4:
         raise ArgumentError(f"a shape is T,B,I,H, not '{text}'", hint="--shapes 100,32,128,128")
-    return Shape(*numbers, tuple((name, counts_of(n, name)[0]) for name, _, n in named))
+    widths = {name: counts_of(count, name)[0] for name, _, count in named}
+    layers, directions = widths.pop("layers", 1), widths.pop("directions", 1)
+    if directions > 2:
+        raise ArgumentError(f"a layer has 1 or 2 directions, not {directions}", hint="directions=2")
+    return Shape(*numbers, tuple(widths.items()), layers, directions)

@@ -21,6 +21,7 @@ from derive.bench.shapes import Shape
 from derive.cell import Cell
 from derive.inspect.facts.cost import widths
 from derive.kernel.signature import Array, Arrays, Dim
+from derive.layers.sizes import data_input, lengths_of, sizes_of_layers
 from derive.widths import Width
 
 OUTPUT, D_PARAM, D_INPUT, D_STATE = "output", "d_param", "d_input", "d_state"
@@ -28,7 +29,9 @@ OUTPUT, D_PARAM, D_INPUT, D_STATE = "output", "d_param", "d_input", "d_state"
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Arrays are float32, and laid out as the contract says: inputs {name: [T, B, width]}."""
+    """Arrays are float32, and laid out as the contract says: inputs {name: [T, B, width]}. Those of
+    a stack are what layers.RNN has: parameters NAME_l0 and NAME_l0_reverse, states [layers *
+    directions, B, width], both directions of the output side by side."""
 
     cell: Cell
     shape: Shape
@@ -99,12 +102,27 @@ def task_of(cell: Cell, shape: Shape, threads: int) -> Task:
     def lengths(axes: tuple[Dim, ...]) -> tuple[int, ...]:
         return tuple(map(width, axes))
 
-    params = {}
-    for name, axes in cell.params.items():
-        found = lengths(axes)
+    def parameter(found: tuple[int, ...]) -> Array:
         size = (6 / max(sum(found[-2:]), 1)) ** 0.5 if len(found) > 1 else 0.25
-        params[name] = draw(found, size)
+        return draw(found, size)
+
     rows = (shape.T, shape.B)
+    if shape.is_stack:
+        places, (key, axes) = shape.layers * shape.directions, next(iter(cell.outputs.items()))
+        *others, last = lengths(axes)
+        return Task(
+            cell, shape, threads,
+            {
+                f"{name}{suffix_of(k, shape)}": parameter(lengths_of(axes, of_layer))
+                for k in range(places)
+                for of_layer in [sizes_of_stack(cell, shape)[k // shape.directions]]
+                for name, axes in cell.params.items()
+            },
+            {name: draw((*rows, *lengths(cell.inputs[name]))) for name in [data_input(cell)]},
+            {n: draw((places, shape.B, *lengths(w)), 0.5) for n, w in cell.states.items()},
+            {key: draw((*rows, *others, last * shape.directions))},
+        )  # fmt: skip
+    params = {name: parameter(lengths(axes)) for name, axes in cell.params.items()}
     return Task(
         cell, shape, threads, params,
         {
@@ -114,6 +132,18 @@ def task_of(cell: Cell, shape: Shape, threads: int) -> Task:
         {name: draw((shape.B, *lengths(axes)), 0.5) for name, axes in cell.states.items()},
         {name: draw((*rows, *lengths(axes))) for name, axes in cell.outputs.items()},
     )  # fmt: skip
+
+
+def sizes_of_stack(cell: Cell, shape: Shape) -> list[dict[str, int]]:
+    """The lengths of each layer's dimensions."""
+    given = {dim: width_of(dim, shape) for dim in widths(cell)}
+    return sizes_of_layers(cell, given, shape.layers, shape.directions)
+
+
+def suffix_of(place: int, shape: Shape) -> str:
+    """What the names of the parameters of a layer and direction end in."""
+    layer, direction = divmod(place, shape.directions)
+    return f"_l{layer}{'_reverse' if direction else ''}"
 
 
 def width_of(dim: Dim, shape: Shape) -> int:

@@ -21,6 +21,7 @@ CELLS = (
     "lstm:layer_norm=supercell", "mgu", "min_gru",
 )  # fmt: skip
 QUICK_CELLS = ("lstm", "gru:reset=before", "janet")
+STACKED_CELLS = ("lstm", "gru", "rnn")
 
 
 def run(
@@ -36,6 +37,7 @@ def run(
     tool: bool = False,
     compile_: bool = False,
     together: bool = False,
+    stacks: bool = False,
 ) -> int:
     """Measure and print. peers: names of modules of derive.bench.peers, with commas."""
     if tool:
@@ -50,9 +52,10 @@ def run(
 
     if plot:
         check_plot()
-    labels = tuple(texts) or (QUICK_CELLS if quick else CELLS)
+    labels = tuple(texts) or (STACKED_CELLS if stacks else QUICK_CELLS if quick else CELLS)
     cells = tuple((label, cell_of(label)) for label in labels)
-    sizes = shapes_of(shapes, quick, axes=any(has_axes(cell) for _, cell in cells))
+    axes = any(has_axes(cell) for _, cell in cells)
+    sizes = shapes_of(shapes, quick, axes=axes, stacks=stacks)
     counts = counts_of(threads or ("1" if quick else "1,2"), "threads")
     chosen = _chosen(peers, PEERS, "peer")
     wanted = _chosen(modes, MODES, "mode")

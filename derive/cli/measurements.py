@@ -26,6 +26,7 @@ FUZZED = "numpy,c"
 @click.option("--modes", default="", metavar="M", help="infer, train. [default: both]")
 @click.option("--compile", "compile_", is_flag=True, help="torch.compile too; takes minutes.")
 @click.option("--together", is_flag=True, help="All in one process, spinning threads too.")
+@click.option("--stacks", is_flag=True, help="Stacks of layers and directions, not single layers.")
 @click.option("--quick", is_flag=True, help="Tiny shapes, few rounds: try everything out.")
 @click.option("--tool", is_flag=True, help="The speed of derive itself, not of its kernels.")
 @click.option("--plot", metavar="FILE", help="Draw the fractions of the bound. Needs matplotlib.")

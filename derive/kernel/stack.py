@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from derive.kernel.buffers import empty
+from derive.kernel.buffers import address, empty
 from derive.kernel.c_backend import CBackend
 from derive.kernel.call import Call
 from derive.kernel.fast import native_call
@@ -30,7 +30,7 @@ from derive.kernel.signature import Array, Signature
 
 #: Words before the first task, of a task, and of a cache line (templates/c/layers.c.j2).
 _HEAD, _TASK, _LINE = 4, 7, 8
-_WORD = ctypes.sizeof(ctypes.c_size_t)
+_Word = ctypes.c_size_t
 #: What a call writes, and returns.
 _WRITTEN = ("outputs", "last", "saved", "joined")
 #: Elements; each part of a workspace begins on a cache line.
@@ -124,7 +124,7 @@ class StackPlan:
         self._follows = team > 1 and steps > 0
         tasks, self._result = self._tasks(functions, joined)
         steps = steps if any(task.follows for task in tasks) else 0
-        size = _LINE * _WORD // self._dtype.itemsize
+        size = _LINE * ctypes.sizeof(_Word) // self._dtype.itemsize
         self._progress = size * (2 + len(tasks))
         room = -(-self._room // _ALIGNED) * _ALIGNED
         self._room = room * team
@@ -256,3 +256,29 @@ class StackPlan:
             return None
         self._check(status)
         return arrays[self._result], arrays
+
+    def by_address(self, at: Mapping[Slot, int]) -> None:
+        """The same, for arrays that are not NumPy's: where every slot begins but those of the
+        workspace and of progress; 0 for lengths that are left out. Shapes, dtype and layout are the
+        caller's to check."""
+        kept = self._workspace(self._room), np.zeros(self._progress, self._dtype)
+        own = dict(zip((Slot("workspace"), Slot("progress")), map(address, kept), strict=True))
+        numbers = [
+            (own.get(word) or at[word]) if isinstance(word, Slot) else word for word in self._words
+        ]
+        args = (_Word * len(numbers))(*numbers)  # the call writes into it
+        if self._pool is None:
+            status = self._run(args, None)
+        else:
+            status = self._pool(self._run, args, _Word(self.team), _Word(self._patient))
+        self._check(status)
+
+    @property
+    def written(self) -> Sequence[tuple[Slot, Shape]]:
+        """The arrays that a call writes, and their shapes."""
+        return self._written
+
+    @property
+    def result(self) -> Slot:
+        """What is put out."""
+        return self._result

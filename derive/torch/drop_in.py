@@ -99,6 +99,9 @@ class _DropIn(Stack):
             first, second = first.float(), second.float()
         return [first + second]
 
+    def _engine_key(self) -> str:
+        return self._key
+
     def _run(
         self, layer: int, tensors: list[Tensor], x: Tensor, states: list[Tensor],
         lengths: Tensor | None, resets: Tensor | None, reverse: bool, return_states: bool,

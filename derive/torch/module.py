@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import PackedSequence
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel.convert import kind_text, to_count, to_flag
 from derive.torch import checks
+from derive.torch.at_once import at_once, may_run
 from derive.torch.ragged import ragged
 
 _MOST_LAYERS = 10_000
@@ -148,6 +149,13 @@ class Stack(nn.Module):  # type: ignore[misc]
             computed = torch.float32
             x, first = x.float(), [s.float() for s in first]
             once = [m.float() for m in once]
+        if lengths is None and resets is None and not return_states and self._is_plain:
+            found = self._at_once(x, first, dtype)
+            if found is not None:
+                y, stacked = found
+                if computed is not dtype:
+                    y, stacked = y.to(dtype), [s.to(dtype) for s in stacked]
+                return y, stacked, []
         last: list[list[Tensor]] = [[] for _ in self._state_names]
         every: list[list[Tensor]] = [[] for _ in self._state_names]
         outputs: list[Tensor] = []
@@ -175,6 +183,25 @@ class Stack(nn.Module):  # type: ignore[misc]
             y = y.to(dtype)
             stacked, of_all = [s.to(dtype) for s in stacked], [s.to(dtype) for s in of_all]
         return y, stacked, of_all
+
+    def _at_once(
+        self, x: Tensor, first: Sequence[Tensor], dtype: torch.dtype
+    ) -> tuple[Tensor, list[Tensor]] | None:
+        """Output and last states of all layers in one call, where that is possible."""
+        places = self.num_layers * self.directions
+        if places == 1 or (self.dropout and self.training and self.num_layers > 1):
+            return None
+        if not may_run(x):
+            return None
+        tensors = []
+        for _, _, suffix in self._places():
+            tensors.append(in_one_dtype(self._tensors(suffix, x), dtype, x.dtype))
+            checks.on_one_device(tensors[-1], x, "the parameters are")
+        return at_once(self._engine_key(), self.directions, tensors, x, first)
+
+    def _engine_key(self) -> str:
+        """Of the engine that takes `_tensors`."""
+        raise NotImplementedError
 
     def _run(
         self, layer: int, tensors: list[Tensor], x: Tensor, states: list[Tensor],

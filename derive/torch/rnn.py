@@ -118,6 +118,9 @@ class RNN(Stack):
         """Output and last state; see the class."""
         return self._forward(input, state, lengths, resets, return_states, once)
 
+    def _engine_key(self) -> str:
+        return self._plain_key
+
     def _run(
         self, layer: int, tensors: list[Tensor], x: Tensor, states: list[Tensor],
         lengths: Tensor | None, resets: Tensor | None, reverse: bool, return_states: bool,

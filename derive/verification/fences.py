@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import resources
 from math import prod
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from derive.build.compiler import FLAGS
+from derive.errors import BuildError
 from derive.kernel.buffers import address
 from derive.kernel.c_backend import CBackend
 from derive.kernel.call import Call
@@ -69,6 +71,10 @@ class Fence:
         return found
 
 
+#: Steps of a part, in turn, of a call by one thread; 0: the plain forward pass.
+_PARTS = (0, 2, 3)
+
+
 class FencedC(CBackend):
     """The C target, every call of it through fenced arrays and with all members of its team, which
     take turns (team.c)."""
@@ -84,6 +90,7 @@ class FencedC(CBackend):
         self.fence = Fence()
         self._down = False
         self._refusing = False
+        self._turn = 0
         self._complaints: list[str] = []
 
     def _runner(self, files: Mapping[str, str]) -> Any:
@@ -126,7 +133,35 @@ class FencedC(CBackend):
     ) -> None:  # fmt: skip
         if self._refusing:
             self._try(function, call, groups, buffers, rest)
+        if function is self._forward and self._team == 1 and self.can_pipeline:
+            self._turn = (self._turn + 1) % len(_PARTS)
+            if steps := _PARTS[self._turn]:
+                function = partial(self._in_parts, steps=steps, all_steps=call.sizes.steps)
         super()._run(function, call, groups, buffers, rest)
+
+    def _in_parts(self, args: Any, _: object, *, steps: int, all_steps: int) -> int:
+        """The forward pass as that of an upper layer, the one below being as late as can be: each
+        look finds one step more. What was waited for, and announced, must be all steps."""
+        ready, done = ctypes.c_size_t(0), ctypes.c_size_t(0)
+        ahead: list[int] = []
+
+        def look() -> int:
+            if done.value > ready.value:
+                ahead.append(done.value)
+            ready.value += 1
+            return 0
+
+        give_way = ctypes.CFUNCTYPE(ctypes.c_int)(look)
+        at = [ctypes.addressof(ready), ctypes.addressof(done), steps, 0]
+        pipeline = _words([*at, ctypes.cast(give_way, ctypes.c_void_p).value or 0])
+        status = int(self._pipelined(args, pipeline))
+        if not status and (ahead or (ready.value, done.value) != (all_steps, all_steps)):
+            raise BuildError(
+                f"{self._signature.name}: the pipeline waited for {ready.value} and announced "
+                f"{done.value} of {all_steps} steps",
+                facts=(f"parts of {steps} steps",),
+            )
+        return status
 
     def _try(
         self, function: Any, call: Call, groups: Sequence[Mapping[str, Array | None]],

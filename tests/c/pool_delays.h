@@ -1,6 +1,6 @@
-/* Delays for the pool of threads, put before its text with -include: at every step of its protocol
- * a thread now and then gives its processor away, or is late by some microseconds, or by more than
- * a worker spins. */
+/* Delays for the pool of threads and for layers side by side, put before their text with -include:
+ * at every step of their protocols a thread now and then gives its processor away, or is late by some
+ * microseconds, or by more than a worker spins. */
 #ifndef POOL_DELAYS_H
 #define POOL_DELAYS_H
 
@@ -32,5 +32,6 @@ static inline void pool_delay(void)
 }
 
 #define DERIVE_POOL_STEP() pool_delay()
+#define DERIVE_LAYERS_STEP() pool_delay()
 
 #endif

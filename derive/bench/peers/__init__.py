@@ -7,6 +7,7 @@ A peer is a module with
     NAME       as it stands in the table
     missing()  why it cannot take part on this machine, or None
     enter(task)  a list of contestants; empty where it does not have the cell
+    STACKS     whether it has stacks of layers; False where it is left out
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from derive.bench.task import Contestant, Task
 PEERS = (
     "derive_c",
     "derive_thin",
+    "derive_layers",
     "derive_numpy",
     "derive_torch",
     "derive_jax",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from derive.bench.peers import not_installed
-from derive.bench.task import Contestant, Results, Task, named
+from derive.bench.task import Contestant, Results, Task, named, sizes_of_stack
 
 NAME = "PyTorch, derive"
+STACKS = True
 
 
 def missing() -> str | None:
@@ -33,6 +34,9 @@ def enter(task: Task) -> list[Contestant]:
     def run() -> Any:
         return dt.run(task.cell, params, inputs, states, threads=task.threads)[0]
 
+    if task.shape.is_stack:
+        run = _stack(task, dt, params, inputs, states)
+
     def infer() -> Any:
         with torch.inference_mode():
             return run(), None
@@ -54,3 +58,17 @@ def enter(task: Task) -> list[Contestant]:
         )
 
     return [Contestant(NAME, infer, train, read, ours=True)]
+
+
+def _stack(task: Task, dt: Any, params: Any, inputs: Any, states: Any) -> Any:
+    """Calls a module of several layers, whose parameters are these."""
+    shape, widths = task.shape, sizes_of_stack(task.cell, task.shape)[0]
+    rnn = dt.RNN(
+        task.cell, widths.pop("I"), widths.pop("H"), shape.layers,
+        bidirectional=shape.directions == 2, threads=task.threads, **widths,
+    )  # fmt: skip
+    for name in [name for name, _ in rnn.named_parameters()]:
+        delattr(rnn, name)
+        setattr(rnn, name, params[name])
+    (x,), first = inputs.values(), tuple(states.values())
+    return lambda: {key: rnn(x, first if len(first) > 1 else first[0])[0] for key in task.d_outputs}

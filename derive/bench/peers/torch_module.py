@@ -8,9 +8,11 @@ import numpy as np
 
 from derive.bench.peers import not_installed
 from derive.bench.peers.closed import Known, known
-from derive.bench.task import Contestant, Results, Task, named
+from derive.bench.stacks import layers_of
+from derive.bench.task import Contestant, Results, Task, named, suffix_of
 
 NAME = "PyTorch nn"
+STACKS = True
 
 
 def missing() -> str | None:
@@ -24,13 +26,20 @@ def enter(task: Task) -> list[Contestant]:
     import torch
 
     torch.set_num_threads(task.threads)
-    module = getattr(torch.nn, found.kind.upper())(task.shape.I, task.shape.H)
+    shape, ends = task.shape, [""]
+    layers, lead = [task], (None,)  # states of one layer have no axis for layers
+    if shape.is_stack:
+        layers, lead = layers_of(task), ()
+        ends = [suffix_of(k, shape) for k in range(len(layers))]
+    kind = getattr(torch.nn, found.kind.upper())
+    module = kind(shape.I, shape.H, shape.layers, bidirectional=shape.directions == 2)
+    arrays = [array for one in layers for array in _stacked(found, one)]
     with torch.no_grad():
-        for own, array in zip(module.parameters(), _stacked(found, task), strict=True):
+        for own, array in zip(module.parameters(), arrays, strict=True):
             own.copy_(torch.from_numpy(array))
     weights = list(module.parameters())
     (x,) = (torch.from_numpy(a).requires_grad_() for a in task.inputs.values())
-    states = [torch.from_numpy(a)[None].requires_grad_() for a in task.states.values()]
+    states = [torch.from_numpy(a)[lead].requires_grad_() for a in task.states.values()]
     (d_output,) = map(torch.from_numpy, task.d_outputs.values())
     first: Any = tuple(states) if len(states) > 1 else states[0]
 
@@ -44,15 +53,21 @@ def enter(task: Task) -> list[Contestant]:
 
     def read(result: Any) -> Results:
         output, gradients = result
-        results = named(output=dict.fromkeys(task.cell.outputs, output.detach().numpy()))
+        results = named(output=dict.fromkeys(task.d_outputs, output.detach().numpy()))
         if gradients is None:
             return results
         d_x, *rest = (gradient.numpy() for gradient in gradients)
-        d_states = dict(zip(task.states, (a[0] for a in rest[: len(states)]), strict=True))
+        d_states = dict(zip(task.states, rest, strict=False))
+        of_params, count = rest[len(states) :], len(rest[len(states) :]) // len(ends)
+        d_params = {
+            f"{name}{end}": array
+            for k, end in enumerate(ends)
+            for name, array in _unstacked(found, of_params[k * count : (k + 1) * count]).items()
+        }
         return results | named(
             d_input=dict.fromkeys(task.inputs, d_x),
-            d_state=d_states,
-            d_param=_unstacked(found, rest[len(states) :]),
+            d_state=d_states if shape.is_stack else {n: a[0] for n, a in d_states.items()},
+            d_param=d_params,
         )
 
     return [Contestant(NAME, infer, train, read)]

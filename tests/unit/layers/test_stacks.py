@@ -101,9 +101,7 @@ def test_states_lengths_and_inference_have_the_same_bits(beside):
     rnn = RNN(derive.cells.lstm(), 3, I=5, H=9, threads=2)
     state = {"h": numbers((3, 4, 9)), "c": numbers((3, 4, 9), 1)}
     for training in (True, False):
-        assert_same_run(
-            rnn, numbers((8, 4, 5)), state, lengths=[8, 0, 1, 5], training=training
-        )
+        assert_same_run(rnn, numbers((8, 4, 5)), state, lengths=[8, 0, 1, 5], training=training)
     both = RNN(derive.cells.lstm(), 2, True, batch_first=True, I=5, H=9, threads=2)
     assert_same_run(both, numbers((4, 8, 5)), lengths=[8, 0, 1, 5])
     assert len(beside) == 3

@@ -126,6 +126,23 @@ def test_a_barrier_that_is_missing_shows() -> None:
     assert rows[0].check == "paths" and rows[0].ok is False and "team=" in rows[0].where
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("dk_wait_for_steps(pipeline, done + steps);", ""),
+        ("dk_wait_for_steps(pipeline, done + steps);", "dk_wait_for_steps(pipeline, done);"),
+        ("dk_publish_steps(pipeline, done);", "dk_publish_steps(pipeline, all);"),
+        ("dk_publish_steps(pipeline, done);", ""),
+    ],
+)
+def test_a_pass_that_reads_too_early_or_announces_what_is_not_there_shows(
+    change: tuple[str, str],
+) -> None:
+    rows = rows_at(HERE, "float32", change=change)
+    assert not all(row.ok for row in rows)
+    assert any("the pipeline waited for" in str(row) for row in rows)
+
+
 OUTSIDE = """    dk_wait(team);
     args->last.h[args->sizes.rows * args->sizes.dim_H] = 0;
     return DK_OK;"""

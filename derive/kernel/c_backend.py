@@ -87,7 +87,8 @@ class CBackend:
         self._forward = library[f"{prefix}_forward"]
         self._backward = library[f"{prefix}_backward"]
         self._step = library[f"{prefix}_step"]
-        self._pipelined = getattr(library, f"{prefix}_forward_pipelined", None)
+        names = f"{prefix}_forward_pipelined", f"{prefix}_backward_pipelined"
+        self._pipelined = tuple(getattr(library, name, None) for name in names)
         self._packers = library[f"{prefix}_forward_pack"], library[f"{prefix}_backward_pack"]
         self._memory_needed = library[f"{prefix}_memory_needed"]
         self._not_packed = getattr(library, f"{prefix}_not_packed", None)
@@ -102,8 +103,8 @@ class CBackend:
 
     @property
     def can_pipeline(self) -> bool:
-        """Whether the files have a forward pass that runs beside others; earlier ones have none."""
-        return self._pipelined is not None
+        """Whether the files have passes that run beside others; earlier ones have none."""
+        return None not in self._pipelined
 
     # --- Backend ----------------------------------------------------------------------------
 

@@ -184,6 +184,18 @@ class Kernel:
         seen = self._looks[0](watched_arrays(call))
         return Run(self, call, outputs, states, saved, seen)
 
+    def check_unchanged(self, run: Run) -> None:
+        """ArgumentError where an array that `backward` reads again was written into since."""
+        look = self._looks[0]
+        if look(watched_arrays(run._call)) != run._seen:
+            raise changed_array(run._call, run._seen, look)
+
+    def gradients_of(
+        self, run: Run, d_params: Arrays, d_inputs: Arrays, d_states: Arrays
+    ) -> Gradients:
+        """What a backward pass that was made beside others found, as `backward` gives it."""
+        return self._gradients(run._call, d_params, d_inputs, d_states)
+
     def backward(
         self, run: Run, d_outputs: Any = None, d_states: Any = None, wrt: Any = None
     ) -> Gradients:

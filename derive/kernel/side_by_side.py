@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from derive.kernel.signature import Signature
 from derive.kernel.stack import Layer
 from derive.kernel.team import ROWS_EACH, SHORT_CALL, WAKING_CALL, pays, work
 
@@ -37,45 +36,60 @@ class Way:
     steps: int = 0
 
 
-def way_of(layers: Sequence[Layer], threads: int, shares_well: bool = False) -> Way | None:
-    """shares_well: threads that share a layer meet once a chunk of steps."""
+def way_of(
+    layers: Sequence[Layer], threads: int, shares_well: bool = False, *, backward: bool = False
+) -> Way | None:
+    """shares_well: threads that share a layer meet once a chunk of steps.  backward: of the passes
+    from the last layer to the first, which follow each other by whole chunks."""
     if threads < 2:
         return Way()
     sizes = layers[0].call.sizes
     steps = max(PART_ROWS // max(sizes.rows, 1), PART_STEPS)
-    part = steps / max(sizes.steps, 1)
+    part = layers[0].backend.chunk_steps(sizes) if backward else steps
     works = [work(layer.call, layer.signature) * sizes.steps * sizes.rows for layer in layers]
     together = sum(
         one / (1 + _gain(layer, threads, shares_well))
         for one, layer in zip(works, layers, strict=True)
     )
-    beside = _finished(layers, works, threads, part)
+    beside = _finished(_tasks(layers, works, backward), threads, part / max(sizes.steps, 1))
     if sum(works) < SHORT_CALL or beside >= together:
         return None if together < sum(works) else Way()
     return Way(min(threads, len(layers)), sum(works) >= WAKING_CALL, steps)
 
 
 def _gain(layer: Layer, threads: int, shares_well: bool) -> float:
-    own: Signature = layer.signature
-    if not pays(layer.call, threads, own, shares_well, layer.backend._meetings):
+    if not pays(layer.call, threads, layer.signature, shares_well, layer.meetings):
         return 0
     by_rows = shares_well or layer.call.sizes.rows // threads >= ROWS_EACH
     return (threads - 1) * (OF_ROWS if by_rows else OF_UNITS)
 
 
-def _finished(layers: Sequence[Layer], works: Sequence[float], threads: int, part: float) -> float:
-    """When the last of them is complete. part: of a layer, by which one that is read in parts is
-    ahead of the one that reads it."""
+#: What a task takes, and the earlier ones that it reads from.
+_Task = tuple[float, tuple[int, ...]]
+
+
+def _tasks(layers: Sequence[Layer], works: Sequence[float], backward: bool) -> list[_Task]:
+    if not backward:
+        return [(own, layer.reads) for layer, own in zip(layers, works, strict=True)]
+    last = len(layers) - 1
+    readers = [
+        tuple(last - k for k, other in enumerate(layers) if number in other.reads)
+        for number in range(len(layers))
+    ]
+    return [(works[k], readers[k]) for k in reversed(range(len(layers)))]
+
+
+def _finished(tasks: Sequence[_Task], threads: int, part: float) -> float:
+    """When the last of them is complete. part: of a task, by which the only one that it reads from
+    has to be ahead."""
     free = [0.0] * threads
     ends: list[float] = []
-    for layer, own in zip(layers, works, strict=True):
+    for own, reads in tasks:
         begin = min(free)
         end = begin + own
-        for k in layer.reads:
-            if len(layer.reads) == 1 and layers[k].call.reverse == layer.call.reverse:
-                end = max(end, ends[k] + part * own)
-            else:
-                end = max(end, max(begin, ends[k]) + own)
+        for k in reads:
+            follows = ends[k] + min(part, 1) * own
+            end = max(end, follows if len(reads) == 1 else max(begin, ends[k]) + own)
         ends.append(end)
         free[free.index(begin)] = end
     return max(ends)

@@ -2,8 +2,8 @@
 
 In: the kind of each layer's forward call, and which layers it reads from.  Out: `StackPlan`, which
 runs them on arrays or addresses.
-Not here: what a task waits for (templates/c/layers.c.j2), how many threads take part (beside.py),
-parameters and what users give (layers/, torch/).
+Not here: one call of several tasks (tasks.py), how many threads take part (side_by_side.py),
+gradients (stack_backward.py), parameters and what users give (layers/, torch/).
 
 A layer's outputs are written where the layer above reads them, and those of both directions are
 joined by a task of its own. Kernels are those of one thread: the bits are those of layer after
@@ -12,31 +12,19 @@ layer.
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
-import numpy as np
-
-from derive.kernel.buffers import address, empty
 from derive.kernel.c_backend import CBackend
 from derive.kernel.call import Call
-from derive.kernel.fast import native_call
-from derive.kernel.fast.native_call import Direct, Place
-from derive.kernel.pool import beside_header, pool
 from derive.kernel.signature import Array, Signature
+from derive.kernel.tasks import LENGTHS, Arrays, Shape, Slot, Task, Tasks, entry, functions
+from derive.kernel.team import NO_MEETINGS, Meetings
 
-#: Words before the first task, of a task, and of a cache line (templates/c/layers.c.j2).
-_HEAD, _TASK, _LINE = 4, 7, 8
-_Word = ctypes.c_size_t
-#: What a call writes, and returns.
+#: What a call makes.
 _WRITTEN = ("outputs", "last", "saved", "joined")
-#: Elements; each part of a workspace begins on a cache line.
-_ALIGNED = 16
-
-Shape: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +34,7 @@ class Layer:
     call: sizes, reverse and training of its forward call; of its arrays the shapes of parameters
     count.  x: the input that changes with time; y: the output that goes up.  reads: the
     layers whose outputs lie side by side in x, by their places in the stack; none: x is given.
+    meetings: of threads that share it.
     """
 
     backend: CBackend
@@ -53,6 +42,7 @@ class Layer:
     x: str
     y: str
     reads: tuple[int, ...] = ()
+    meetings: Meetings = NO_MEETINGS
 
     @property
     def signature(self) -> Signature:
@@ -65,41 +55,6 @@ class Layer:
         return (sizes.steps, sizes.rows, *sizes.lengths(width))
 
 
-class Slot(NamedTuple):
-    """An array of a stack. kind: "params", "inputs", "first", "outputs", "last" or "saved" of a
-    layer, "joined" of those from a layer on; "x", "lengths", "progress" or "workspace" of all."""
-
-    kind: str
-    layer: int = 0
-    name: str = ""
-
-
-@dataclass(slots=True)
-class _Arguments:
-    """The arguments of one task: numbers, and slots where the address of an array goes."""
-
-    words: list[int | Slot]
-    function: int
-    reads: tuple[int, ...] = ()  # tasks
-    follows: int = 0
-    workspace: int = 0  # the word that is its address
-
-
-class _Functions(NamedTuple):
-    """run: what a pool runs; join: the address of the task that joins outputs."""
-
-    run: Any
-    join: int
-
-
-def _functions(files: Mapping[str, str]) -> _Functions:
-    from derive.build.templates import environment
-
-    text = environment().get_template("c/layers.c.j2").render()
-    library = beside_header(files, "layers.c", text)
-    return _Functions(library.derive_layers_run, native_call._entry(library.derive_layers_join))
-
-
 class StackPlan:
     """Forward calls of a stack with one set of sizes."""
 
@@ -110,175 +65,107 @@ class StackPlan:
         """files: of one of the cells, for the shared header.  joined: the layers whose outputs are
         put out side by side.  team: threads that take part.  steps: of a part, where a layer
         begins before the one below has ended; 0: none does."""
-        self.layers, self.team = tuple(layers), team
-        backend = layers[0].backend
-        self._check, self._dtype = backend._check, backend._dtype
-        self._workspace: Callable[[int], Array] = backend._workspace
+        self.layers = tuple(layers)
         self._x: list[Slot] = []  # what each layer reads
-        self._room = 0  # elements of the workspace of one thread
-        self._shapes: dict[Slot, Shape | None] = {
-            Slot("progress"): None, Slot("workspace"): None,
-        }  # fmt: skip
-        self._optional: set[Slot] = set()
-        functions = _functions(files)
-        self._follows = team > 1 and steps > 0
-        tasks, self._result = self._tasks(functions, joined)
-        steps = steps if any(task.follows for task in tasks) else 0
-        size = _LINE * ctypes.sizeof(_Word) // self._dtype.itemsize
-        self._progress = size * (2 + len(tasks))
-        room = -(-self._room // _ALIGNED) * _ALIGNED
-        self._room = room * team
-        words: list[int | Slot] = [
-            len(tasks), Slot("progress"), Slot("workspace"), room * self._dtype.itemsize,
-        ]  # fmt: skip
-        at = _HEAD + _TASK * len(tasks)
-        for task in tasks:
-            first = task.reads[0] if task.reads else 0
-            words += [task.function, at, first, len(task.reads), task.follows]
-            words += [steps if task.function != functions.join else 0, task.workspace]
-            at += len(task.words)
-        for task in tasks:
-            words += task.words
-        self._words = words
-        self._order = [word for word in words if isinstance(word, Slot)]
-        self._written = [(slot, shape) for slot, shape in self._shapes.items()
-                         if slot.kind in _WRITTEN and shape is not None]  # fmt: skip
-        self._run, self._pool = functions.run, pool(files) if team > 1 else None
-        self._patient = patient
-        self._direct: Direct | None = None
-        if native_call.usable():
-            placed = [self._place(word) if isinstance(word, Slot) else word for word in words]
-            self._direct = Direct(functions.run, placed, self._dtype, self._pool, team, patient)
+        self._arrays = Arrays()
+        self._join = functions(files).join
+        self._size = layers[0].backend._dtype.itemsize
+        tasks, self.result = self._tasks(joined, team > 1 and steps > 0)
+        self._call = Tasks(
+            layers[0].backend, files, tasks, self._arrays, _WRITTEN, team=team, patient=patient,
+            steps=steps,
+        )  # fmt: skip
 
-    # --- what the tasks are -----------------------------------------------------------------
-
-    def _tasks(self, functions: _Functions, joined: Sequence[int]) -> tuple[list[_Arguments], Slot]:
+    def _tasks(self, joined: Sequence[int], may_follow: bool) -> tuple[list[Task], Slot]:
         """In an order in which each reads from earlier ones; and where the result is."""
-        tasks: list[_Arguments] = []
+        tasks: list[Task] = []
         place: dict[int, int] = {}  # layer -> task
         joints: dict[tuple[int, ...], int] = {}
 
         def source(parts: tuple[int, ...]) -> tuple[Slot, tuple[int, ...]]:
             """Where the outputs of these layers lie side by side, and which task writes them."""
             if len(parts) == 1:
-                layer = self.layers[parts[0]]
-                return Slot("outputs", parts[0], layer.y), (place[parts[0]],)
+                return Slot("outputs", parts[0], self.layers[parts[0]].y), (place[parts[0]],)
             if parts not in joints:
                 joints[parts] = len(tasks)
-                tasks.append(self._joint(parts, functions.join, tuple(place[k] for k in parts)))
+                tasks.append(self._joint(parts, tuple(place[k] for k in parts)))
             return Slot("joined", parts[0]), (joints[parts],)
 
         for k, layer in enumerate(self.layers):
             x, reads = source(layer.reads) if layer.reads else (Slot("x"), ())
-            follows = self._follows and len(layer.reads) == 1
-            follows = follows and self._same_order(layer.reads[0], k)
+            follows = may_follow and len(layer.reads) == 1
+            follows = follows and self.layers[layer.reads[0]].call.reverse == layer.call.reverse
             place[k] = len(tasks)
             self._x.append(x)
-            function, words = (
-                native_call._entry(layer.backend._pipelined),
-                self._layer_words(k, layer, x),
-            )
-            tasks.append(_Arguments(words, function, reads, int(follows), len(words) - 2))
-        result, _ = source(tuple(joined))
-        return tasks, result
+            words = self._words(k, layer, x)
+            function = entry(layer.backend._pipelined[0])
+            tasks.append(Task(words, function, reads, follows, len(words) - 2))
+        return tasks, source(tuple(joined))[0]
 
-    def _same_order(self, below: int, above: int) -> bool:
-        return self.layers[below].call.reverse == self.layers[above].call.reverse
-
-    def _joint(self, parts: tuple[int, ...], function: int, reads: tuple[int, ...]) -> _Arguments:
+    def _joint(self, parts: tuple[int, ...], reads: tuple[int, ...]) -> Task:
         shapes = [self.layers[k].shape(self.layers[k].y) for k in parts]
         whole = (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
-        slot = Slot("joined", parts[0])
-        self._shapes[slot] = whole
+        slot = self._arrays.slot(Slot("joined", parts[0]), whole)
         words: list[int | Slot] = [prod(whole[:-1]), len(parts), slot]
         for k, shape in zip(parts, shapes, strict=True):
-            words += [Slot("outputs", k, self.layers[k].y), shape[-1] * self._dtype.itemsize]
-        return _Arguments(words, function, reads)
+            words += [Slot("outputs", k, self.layers[k].y), shape[-1] * self._size]
+        return Task(words, self._join, reads)
 
-    def _layer_words(self, k: int, layer: Layer, x: Slot) -> list[int | Slot]:
+    def _words(self, k: int, layer: Layer, x: Slot) -> list[int | Slot]:
         """The argument structure in the order of the header."""
-        call, own, backend = layer.call, layer.signature, layer.backend
-        sizes, memory = call.sizes, backend._memory(call.sizes)
-        shapes = self._shapes
-        lengths = Slot("lengths")
-        shapes[lengths] = (sizes.rows * 8 // self._dtype.itemsize,)
-        self._optional.add(lengths)
-        words: list[int | Slot] = [*backend._size_words(sizes), lengths, int(call.reverse)]
-
-        def add(kind: str, of_kind: Mapping[str, Shape], replaced: Mapping[str, Slot]) -> None:
-            for name, shape in of_kind.items():
-                slot = replaced.get(name, Slot(kind, k, name))
-                shapes.setdefault(slot, shape)
-                words.append(slot)
-
-        def widths(of_kind: Mapping[str, Any], steps: int | None) -> dict[str, Shape]:
-            return backend._shapes(sizes, of_kind, steps)
-
-        add("params", {name: array.shape for name, array in call.params.items()}, {})
-        add("inputs", widths(own.inputs, sizes.steps), {layer.x: x})
-        add("first", widths(own.states, None), {})
-        add("outputs", widths(own.outputs, sizes.steps), {})
-        add("last", widths(own.states, None), {})
+        call, own, arrays, sizes = layer.call, layer.signature, self._arrays, layer.call.sizes
+        memory = layer.backend._memory(sizes)
+        words = head(layer, arrays)
+        words += of_kind(arrays, "params", k, {n: a.shape for n, a in call.params.items()})
+        for name in own.inputs:
+            words.append(arrays.slot(x if name == layer.x else Slot("inputs", k, name),
+                                     layer.shape(name)))  # fmt: skip
+        words += of_kind(arrays, "first", k, widths(layer, own.states))
+        words += of_kind(arrays, "outputs", k, widths(layer, own.outputs, sizes.steps))
+        words += of_kind(arrays, "last", k, widths(layer, own.states))
+        words += [0, 0]  # no panels
         saved = max(memory.saved, 1)
-        if call.training:
-            shapes[Slot("saved", k)] = (saved,)
-        words += [0, 0, Slot("saved", k) if call.training else 0, saved if call.training else 0]
+        kept = arrays.slot(Slot("saved", k), (saved,)) if call.training else 0
         room = max(memory.running({}, call.training), 1)
-        self._room = max(self._room, room)
-        words += [0, room]  # its address is that of the thread's
-        return words
+        arrays.room = max(arrays.room, room)
+        return [*words, kept, saved if call.training else 0, 0, room]
 
     def input_slot(self, k: int, name: str) -> Slot:
         """Where an input of layer k is."""
         return self._x[k] if name == self.layers[k].x else Slot("inputs", k, name)
 
-    def _place(self, slot: Slot) -> Place:
-        return Place(self._shapes[slot], slot in self._optional)
-
-    # --- calls ------------------------------------------------------------------------------
-
-    def __call__(self, given: dict[Slot, Array | None]) -> tuple[Array, dict[Slot, Any]] | None:
+    def __call__(self, given: Mapping[Slot, Array | None]) -> tuple[Array, dict[Slot, Any]] | None:
         """given: "x", "lengths" (int64, or None), and "params", "inputs" and "first" of each layer;
         all of the shapes and the dtype of the plan, and C-contiguous. What is put out, and all
         arrays by slot; None where an array does not fit."""
-        if self._direct is None:
-            return None
-        arrays: dict[Slot, Any] = dict(given)
-        lengths = given.get(Slot("lengths"))
-        if lengths is not None:
-            arrays[Slot("lengths")] = lengths.view(self._dtype)
-        arrays[Slot("workspace")] = self._workspace(self._room)
-        for slot, shape in self._written:
-            arrays[slot] = empty(shape, self._dtype)
-        arrays[Slot("progress")] = np.zeros(self._progress, self._dtype)
-        status = self._direct(tuple([arrays[slot] for slot in self._order]))
-        if status is None:
-            return None
-        self._check(status)
-        return arrays[self._result], arrays
+        arrays = self._call(given)
+        return None if arrays is None else (arrays[self.result], arrays)
 
     def by_address(self, at: Mapping[Slot, int]) -> None:
-        """The same, for arrays that are not NumPy's: where every slot begins but those of the
-        workspace and of progress; 0 for lengths that are left out. Shapes, dtype and layout are the
-        caller's to check."""
-        kept = self._workspace(self._room), np.zeros(self._progress, self._dtype)
-        own = dict(zip((Slot("workspace"), Slot("progress")), map(address, kept), strict=True))
-        numbers = [
-            (own.get(word) or at[word]) if isinstance(word, Slot) else word for word in self._words
-        ]
-        args = (_Word * len(numbers))(*numbers)  # the call writes into it
-        if self._pool is None:
-            status = self._run(args, None)
-        else:
-            status = self._pool(self._run, args, _Word(self.team), _Word(self._patient))
-        self._check(status)
+        """The same, for arrays that are not NumPy's; at: where each begins, those of `written`
+        included."""
+        self._call.by_address(at)
 
     @property
     def written(self) -> Sequence[tuple[Slot, Shape]]:
         """The arrays that a call writes, and their shapes."""
-        return self._written
+        return self._call.written
 
-    @property
-    def result(self) -> Slot:
-        """What is put out."""
-        return self._result
+
+def head(layer: Layer, arrays: Arrays) -> list[int | Slot]:
+    """Sizes, lengths and reverse."""
+    sizes, size = layer.call.sizes, layer.backend._dtype.itemsize
+    lengths = arrays.slot(LENGTHS, (sizes.rows * 8 // size,), optional=True)
+    return [*layer.backend._size_words(sizes), lengths, int(layer.call.reverse)]
+
+
+def of_kind(
+    arrays: Arrays, kind: str, k: int, shapes: Mapping[str, Shape], *, optional: bool = False
+) -> list[int | Slot]:
+    """Slots of the arrays of one kind."""
+    return [arrays.slot(Slot(kind, k, n), shape, optional=optional) for n, shape in shapes.items()]
+
+
+def widths(layer: Layer, axes: Mapping[str, Any], steps: int | None = None) -> dict[str, Shape]:
+    """{name: [B, ...]}, or [T, B, ...]."""
+    return layer.backend._shapes(layer.call.sizes, axes, steps)

@@ -63,6 +63,10 @@ class Meetings:
         return max(self.forward, -(-self.backward // 2) if training else 0)
 
 
+#: Of a kernel whose threads meet in no step.
+NO_MEETINGS = Meetings(0, 0)
+
+
 def pays(
     call: Call, threads: int, signature: Signature, elementwise: bool, meetings: Meetings
 ) -> bool:

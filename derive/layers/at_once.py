@@ -19,11 +19,16 @@ import numpy as np
 
 from derive import pipeline
 from derive.cell import Cell
+from derive.kernel import Gradients
 from derive.kernel.c_backend import CBackend
 from derive.kernel.call import Call
 from derive.kernel.side_by_side import way_of
 from derive.kernel.signature import Array, Arrays, Sizes
-from derive.kernel.stack import Layer, Slot, StackPlan
+from derive.kernel.stack import Layer, StackPlan
+from derive.kernel.stack_backward import BackwardPlan
+from derive.kernel.tasks import Slot
+from derive.kernel.team import Meetings
+from derive.layers import sequence as layer_sequence
 from derive.layers.compose import masked
 
 #: Kinds of calls that are remembered.
@@ -40,11 +45,12 @@ class OfLayer(NamedTuple):
 
 
 class Found(NamedTuple):
-    """states: {name: [places, B, width]}."""
+    """states: {name: [places, B, width]}.  key: of the kind of call."""
 
     output: Array
     states: Arrays
     layers: list[OfLayer]
+    key: tuple[int, int, bool, bool]
 
 
 class AtOnce:
@@ -58,6 +64,7 @@ class AtOnce:
         that changes with time, and the output that goes up."""
         self._made = cell, tuple(sizes), directions, using, x, y
         self._plans: dict[tuple[int, int, bool, bool], StackPlan | None] = {}
+        self._backs: dict[tuple[int, int, bool, bool], BackwardPlan | None] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return AtOnce, self._made
@@ -69,7 +76,8 @@ class AtOnce:
         """params: of each place, first both directions of layer 0.  x: [T, B, ...].  start:
         {state: [places, B, ...]}; those left out are learned.  masks: of each layer whose input is
         dropped."""
-        plan = self._plan((*x.shape[:2], training, bool(masks)))
+        key = (x.shape[0], x.shape[1], training, bool(masks))
+        plan = self._plan(key)
         if plan is None:
             return None
         cell, _, directions, _, name_of_x, _ = self._made
@@ -89,7 +97,52 @@ class AtOnce:
         learned = tuple(name for name in cell.checked.learned if name not in start)
         layers = [self._of_layer(plan, k, own, arrays, learned) for k, own in enumerate(params)]
         states = {n: np.stack([one.states[n] for one in layers]) for n in cell.states}
-        return Found(output, states, layers)
+        return Found(output, states, layers, key)
+
+    def gradients(
+        self, found: Found | None, sequences: Sequence[layer_sequence.Sequence],
+        d_output: Array | None, d_last: Mapping[str, Array],
+    ) -> dict[int, Gradients]:  # fmt: skip
+        """Of each place, from one call; none where the layers have to run one by one. sequences:
+        of a forward call that was found here."""
+        if found is None or d_output is None:
+            return {}
+        for one in sequences:
+            one._kernel.check_unchanged(one._run)
+        of_layers = self.backward(found, d_output, d_last) or ()
+        return {
+            k: sequences[k]._kernel.gradients_of(sequences[k]._run, *of_layer)
+            for k, of_layer in enumerate(of_layers)
+        }
+
+    def backward(
+        self, found: Found, d_output: Array, d_last: Mapping[str, Array]
+    ) -> list[tuple[Arrays, Arrays, Arrays]] | None:
+        """Gradients of the parameters, inputs and first states of each place. d_output: of all
+        directions; d_last: {state: [places, B, ...]}, zeros where left out."""
+        plan, back = self._plan(found.key), self._back(found.key)
+        if plan is None or back is None:
+            return None
+        given: dict[Slot, Any] = {Slot("d_output"): d_output}
+        for k, of_layer in enumerate(found.layers):
+            call, own = of_layer.call, plan.layers[k].signature
+            given[Slot("lengths")] = call.lengths
+            given[Slot("saved", k)] = of_layer.saved
+            given |= {Slot("params", k, name): array for name, array in call.params.items()}
+            given |= {plan.input_slot(k, name): array for name, array in call.inputs.items()}
+            for name in own.states:
+                given[Slot("d_last", k, name)] = d_last[name][k] if name in d_last else None
+        arrays = back(given)
+        if arrays is None:
+            return None
+        return [
+            (
+                {n: arrays[Slot("d_params", k, n)] for n in own.params if own.wants(n)},
+                {n: arrays[Slot("d_inputs", k, n)] for n in own.inputs if own.wants(n)},
+                {n: arrays[Slot("d_first", k, n)] for n in own.states},
+            )
+            for k, own in enumerate(layer.signature for layer in plan.layers)
+        ]
 
     def _first(
         self, layer: Layer, params: Arrays, start: Mapping[str, Array], name: str, k: int
@@ -131,6 +184,28 @@ class AtOnce:
             self._plans[key] = self._planned(*key)
         return self._plans[key]
 
+    def _back(self, key: tuple[int, int, bool, bool]) -> BackwardPlan | None:
+        if key not in self._backs:
+            if len(self._backs) >= _REMEMBERED:
+                self._backs.clear()
+            self._backs[key] = self._planned_back(key)
+        return self._backs[key]
+
+    def _planned_back(self, key: tuple[int, int, bool, bool]) -> BackwardPlan | None:
+        cell, _, directions, (target, _, threads), _, _ = self._made
+        forward = self._plan(key)
+        assert forward is not None  # it made the run
+        layers = forward.layers
+        elementwise = pipeline.schedule(cell).backward.elementwise
+        way = way_of(layers, threads, elementwise, backward=True)
+        if way is None:
+            return None
+        x_of = [forward.input_slot(k, layer.x) for k, layer in enumerate(layers)]
+        return BackwardPlan(
+            pipeline.emit(cell, target), layers, x_of, directions,
+            team=way.team, patient=way.patient,
+        )  # fmt: skip
+
     def _planned(self, steps: int, rows: int, training: bool, drops: bool) -> StackPlan | None:
         cell, of_layers, directions, (target, dtype, threads), x, y = self._made
         if cell.checked.wholes or cell.checked.once or not (steps and rows):
@@ -148,10 +223,11 @@ class AtOnce:
                 name: np.broadcast_to(like, sizes.lengths(axes))
                 for name, axes in backend.signature.params.items()
             }
+            meetings = Meetings.of(pipeline.emit(own, target), own.name)
             below = range((number - 1) * directions, number * directions) if number else range(0)
             for direction in range(directions):
                 call = Call(sizes, params, {}, {}, None, bool(direction), training)
-                layers.append(Layer(backend, call, x, y, tuple(below)))
+                layers.append(Layer(backend, call, x, y, tuple(below), meetings))
         way = way_of(layers, threads, elementwise)
         if way is None:
             return None
@@ -160,6 +236,14 @@ class AtOnce:
             pipeline.emit(cell, target), layers, top,
             team=way.team, patient=way.patient, steps=way.steps,
         )  # fmt: skip
+
+
+def summed(found: Mapping[int, Gradients], places: Sequence[int], x: str) -> Array:
+    """The gradient of what these places read."""
+    d: Array = found[places[0]].inputs[x]
+    for k in places[1:]:
+        d = d + found[k].inputs[x]
+    return d
 
 
 @lru_cache(maxsize=64)

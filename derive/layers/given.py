@@ -6,7 +6,7 @@ Not here: lengths of upper layers (sizes.py), calls (rnn.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -152,3 +152,17 @@ def probability(value: Any) -> float:
     if not 0 <= value <= 1:
         raise ArgumentError(f"dropout is a probability, not {value}")
     return float(value)
+
+
+def drawn_masks(
+    random: Any, dropout: float, ahead: tuple[int, ...], of_x: Sequence[tuple[int, ...]],
+    dtype: np.dtype[Any],
+) -> dict[int, Array]:  # fmt: skip
+    """What the input of each layer but the first is multiplied with, [T, B, ...]: 0 with the
+    probability `dropout`, else what keeps the mean. ahead: T and B; of_x: of each layer's input."""
+    keep, masks = 1 - dropout, {}
+    for layer, axes in enumerate(of_x[1:], start=1):
+        kept = random.random((*ahead, *axes)) < keep
+        mask = kept / keep if keep else np.zeros(kept.shape)
+        masks[layer] = mask.astype(dtype)
+    return masks

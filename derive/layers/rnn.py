@@ -38,9 +38,10 @@ from derive.kernel.convert import (
 )
 from derive.kernel.signature import Array, Arrays, Sizes
 from derive.layers import checkpoint
-from derive.layers.at_once import AtOnce, Found, dropped
+from derive.layers.at_once import AtOnce, Found, dropped, summed
 from derive.layers.given import (
     array_of_x,
+    drawn_masks,
     fixed_arrays,
     name_of,
     once_arrays,
@@ -73,6 +74,7 @@ class LayersRun:
     _rnn: RNN = field(repr=False)
     _sequences: tuple[Sequence, ...] = field(repr=False)
     _training: bool = field(repr=False)
+    _found: Found | None = field(repr=False, default=None)
 
 
 class RNN:
@@ -268,7 +270,10 @@ class RNN:
         more = once_arrays(self.cell, once)
         if lengths is not None:
             lengths = to_lengths(lengths, Sizes(array.shape[0], rows, {}))
-        masks = self._masks(array.shape[:2]) if training and self.dropout else {}
+        masks: dict[int, Array] = {}
+        if training and self.dropout:
+            of_x = [lengths_of(self.cell.inputs[self._x], sizes) for sizes in self._sizes]
+            masks = drawn_masks(self._random, self.dropout, array.shape[:2], of_x, self.dtype)
         if remat is None and resets is None and (lengths is None or self.past_end == "zero"):
             found = self._at_once.forward(self._params, array, start, lengths, masks, training)
             if found is not None:
@@ -313,7 +318,8 @@ class RNN:
                 Sequence(made.outputs, made.states, plan(cell, "zero", False), kernel, made, None)
             )
         output = self._swapped(found.output)
-        return LayersRun(output, found.states, self, tuple(sequences), training)
+        kept = found if training else None
+        return LayersRun(output, found.states, self, tuple(sequences), training, kept)
 
     def backward(self, run: LayersRun, d_output: Any = None, d_states: Any = None) -> Gradients:
         """Gradients of params, inputs ({name: array}) and initial states, as they are given.
@@ -342,15 +348,16 @@ class RNN:
                            f"given {shape_text(d.shape)}",),
                 )  # fmt: skip
             d = self._swapped(d)
-        found: dict[int, Gradients] = {}
-        for layer in reversed(range(self.num_layers)):
+        places = range(len(run._sequences))
+        found = self._at_once.gradients(run._found, run._sequences, d, d_last)
+        for layer in () if found else reversed(range(self.num_layers)):
             first = layer * self.directions
             parts = [None] * self.directions if d is None else np.split(d, self.directions, axis=-1)
             for k, part in enumerate(parts, start=first):
                 last = {name: array[k] for name, array in d_last.items()}
                 found[k] = run._sequences[k].backward({self._key: part}, last)
-            d = sum(found[k].inputs[self._x] for k in range(first, first + self.directions))
-        places = range(len(run._sequences))
+            d = summed(found, range(first, first + self.directions), self._x)
+        d = summed(found, range(self.directions), self._x)
         states = {n: np.stack([found[k].states[n] for k in places]) for n in self.cell.states}
         params = self._named([found[k].params for k in places])
         once = self.cell.checked.once
@@ -423,16 +430,6 @@ class RNN:
     def _joined(self, outputs: list[Arrays]) -> Array:
         arrays = [each[self._key] for each in outputs]
         return np.concatenate(arrays, axis=-1) if len(arrays) > 1 else arrays[0]
-
-    def _masks(self, ahead: tuple[int, ...]) -> dict[int, Array]:
-        """Of each layer but the first, of the shape of its input [T, B, ...]."""
-        keep, masks = 1 - self.dropout, {}
-        for layer in range(1, self.num_layers):
-            shape = (*ahead, *lengths_of(self.cell.inputs[self._x], self._sizes[layer]))
-            kept = self._random.random(shape) < keep
-            mask = kept / keep if keep else np.zeros(shape)
-            masks[layer] = mask.astype(self.dtype)
-        return masks
 
     def _swapped(self, array: Array) -> Array:
         if not self.batch_first or array.ndim < 2:

@@ -19,7 +19,9 @@ from derive import pipeline
 from derive.kernel.c_backend import CBackend
 from derive.kernel.call import Call
 from derive.kernel.side_by_side import way_of
-from derive.kernel.stack import Layer, Slot, StackPlan
+from derive.kernel.stack import Layer, StackPlan
+from derive.kernel.tasks import Slot
+from derive.kernel.team import Meetings
 from derive.torch.engine import DTYPES, Engine, engine_of_key
 from derive.torch.functions import is_differentiated
 from derive.torch.traced import is_traced
@@ -90,6 +92,7 @@ def _plan(
     x, y = next(iter(own.inputs)), next(iter(own.outputs))
     none = torch.empty((), dtype=dtype)
     states = [none.expand(rows, *shape) for shape in of_states]
+    meetings = Meetings.of(pipeline.emit(engine.cell, target), engine.cell.name)
     layers: list[Layer] = []
     for k, of_params in enumerate(shapes):
         number, direction = divmod(k, directions)
@@ -104,7 +107,7 @@ def _plan(
         engine._check(sizes, tensors, inputs, states)
         call = engine._plan_of(dtype, sizes, bool(direction), False).call
         call = Call(sizes, call.params, {}, {}, None, bool(direction), False)
-        layers.append(Layer(backend, call, x, y, tuple(below)))
+        layers.append(Layer(backend, call, x, y, tuple(below), meetings))
     elementwise = pipeline.schedule(engine.cell).forward.elementwise
     way = way_of(layers, engine.threads, elementwise)
     if way is None:

@@ -71,7 +71,7 @@ class Fence:
         return found
 
 
-#: Steps of a part, in turn, of a call by one thread; 0: the plain forward pass.
+#: Steps of a part, in turn, of a call by one thread; 0: the plain pass.
 _PARTS = (0, 2, 3)
 
 
@@ -133,15 +133,19 @@ class FencedC(CBackend):
     ) -> None:  # fmt: skip
         if self._refusing:
             self._try(function, call, groups, buffers, rest)
-        if function is self._forward and self._team == 1 and self.can_pipeline:
+        passes = self._forward, self._backward
+        if function in passes and self._team == 1 and self.can_pipeline:
             self._turn = (self._turn + 1) % len(_PARTS)
             if steps := _PARTS[self._turn]:
-                function = partial(self._in_parts, steps=steps, all_steps=call.sizes.steps)
+                function = partial(
+                    self._in_parts, self._pipelined[passes.index(function)], steps=steps,
+                    all_steps=call.sizes.steps,
+                )  # fmt: skip
         super()._run(function, call, groups, buffers, rest)
 
-    def _in_parts(self, args: Any, _: object, *, steps: int, all_steps: int) -> int:
-        """The forward pass as that of an upper layer, the one below being as late as can be: each
-        look finds one step more. What was waited for, and announced, must be all steps."""
+    def _in_parts(self, function: Any, args: Any, _: object, *, steps: int, all_steps: int) -> int:
+        """A pass that follows that of another layer, which is as late as can be: each look finds
+        one step more. What was waited for, and announced, must be all steps."""
         ready, done = ctypes.c_size_t(0), ctypes.c_size_t(0)
         ahead: list[int] = []
 
@@ -154,7 +158,7 @@ class FencedC(CBackend):
         give_way = ctypes.CFUNCTYPE(ctypes.c_int)(look)
         at = [ctypes.addressof(ready), ctypes.addressof(done), steps, 0]
         pipeline = _words([*at, ctypes.cast(give_way, ctypes.c_void_p).value or 0])
-        status = int(self._pipelined(args, pipeline))
+        status = int(function(args, pipeline))
         if not status and (ahead or (ready.value, done.value) != (all_steps, all_steps)):
             raise BuildError(
                 f"{self._signature.name}: the pipeline waited for {ready.value} and announced "

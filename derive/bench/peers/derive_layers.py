@@ -22,11 +22,9 @@ def enter(task: Task) -> list[Contestant]:
     shape = task.shape
     if not shape.is_stack:
         return []
-    start = time.perf_counter()
-    rnn = RNN(
-        task.cell, shape.layers, shape.directions == 2, target="c", threads=task.threads,
-        **sizes_of_stack(task.cell, shape)[0],
-    )  # fmt: skip
+    start, sizes = time.perf_counter(), sizes_of_stack(task.cell, shape)[0]
+    options: dict[str, Any] = {"target": "c", "threads": task.threads, **sizes}
+    rnn = RNN(task.cell, shape.layers, shape.directions == 2, **options)
     rnn.set_params(task.params)
     seconds = time.perf_counter() - start
     (x,), (d_output,) = task.inputs.values(), task.d_outputs.values()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,7 @@ def _weights(found: Known, task: Task) -> dict[str, Any]:
 
 
 def _of_nodes(
-    nodes: list[Any], inputs: dict[str, tuple[int, ...]], output: Any, weights: dict[str, Any]
+    nodes: list[Any], inputs: Mapping[str, tuple[int, ...]], output: Any, weights: dict[str, Any]
 ) -> Any:
     from onnx import TensorProto, helper, numpy_helper
 

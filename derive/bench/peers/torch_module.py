@@ -27,9 +27,9 @@ def enter(task: Task) -> list[Contestant]:
 
     torch.set_num_threads(task.threads)
     shape, ends = task.shape, [""]
-    layers, lead = [task], (None,)  # states of one layer have no axis for layers
+    layers, lead = [task], [None]  # states of one layer have no axis for layers
     if shape.is_stack:
-        layers, lead = layers_of(task), ()
+        layers, lead = layers_of(task), []
         ends = [suffix_of(k, shape) for k in range(len(layers))]
     kind = getattr(torch.nn, found.kind.upper())
     module = kind(shape.I, shape.H, shape.layers, bidirectional=shape.directions == 2)
@@ -39,7 +39,7 @@ def enter(task: Task) -> list[Contestant]:
             own.copy_(torch.from_numpy(array))
     weights = list(module.parameters())
     (x,) = (torch.from_numpy(a).requires_grad_() for a in task.inputs.values())
-    states = [torch.from_numpy(a)[lead].requires_grad_() for a in task.states.values()]
+    states = [torch.from_numpy(a)[tuple(lead)].requires_grad_() for a in task.states.values()]
     (d_output,) = map(torch.from_numpy, task.d_outputs.values())
     first: Any = tuple(states) if len(states) > 1 else states[0]
 

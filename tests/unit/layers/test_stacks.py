@@ -59,8 +59,9 @@ def beside(request, monkeypatch):
     team, steps = request.param
     calls = []
 
-    def way(layers, threads, elementwise):
-        calls.append(len(layers))
+    def way(layers, threads, elementwise, *, backward=False):
+        if not backward:
+            calls.append(len(layers))
         return Way(team, True, steps)
 
     monkeypatch.setattr(at_once, "way_of", way)
@@ -119,6 +120,23 @@ def test_a_chunk_is_never_cut_to_a_single_step_of_one_row(steps, beside):
     """One row alone is summed in parts, so such a cut would change bits. 192 rows are a chunk."""
     rnn = RNN(derive.cells.lstm(), 2, I=33, H=40, threads=2)
     assert_same_run(rnn, numbers((steps, 1, 33)), training=False)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("layers", "both"), [(3, False), (2, True)])
+def test_gradients_of_several_chunks_have_the_same_bits(layers, both, dtype, beside):
+    rnn = RNN(derive.cells.lstm(), layers, both, I=5, H=9, threads=2, dtype=dtype)
+    x = numbers((70, 4, 5)).astype(dtype)  # 48 steps are a chunk
+    assert_same_run(rnn, x)
+    assert_same_run(rnn, x, lengths=[70, 3, 0, 55])
+
+
+def test_backward_without_a_gradient_of_the_output_runs_layer_after_layer(beside):
+    rnn = RNN(derive.cells.lstm(), 2, I=5, H=9, threads=2)
+    run, last = rnn.forward(numbers((6, 2, 5))), {"c": numbers((2, 2, 9))}
+    one = rnn.backward(run, None, last)
+    two = rnn.backward(run, np.zeros_like(run.output), last)
+    assert all(np.array_equal(one.params[name], two.params[name]) for name in one.params)
 
 
 def test_a_cell_with_axes_has_the_same_bits(beside):
@@ -195,18 +213,21 @@ def test_an_rnn_that_has_run_can_be_pickled(beside):
 # --- which way -----------------------------------------------------------------------------------
 
 
-def chosen(layers, both, threads, steps, rows, width=128):
+def chosen(layers, both, threads, steps, rows, width=128, backward=False):
     rnn = RNN(derive.cells.lstm(), layers, both, I=width, H=width, threads=threads)
     found = []
 
-    def way(*given):
-        found.append(way_of(*given))
-        return None
+    def way(*given, **options):
+        found.append(way_of(*given, **options))
+        return found[-1] if backward and len(found) < 2 else None
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(at_once, "way_of", way)
-        rnn._at_once._planned(steps, rows, False, False)
-    return found[0]
+        key = (steps, rows, backward, False)
+        rnn._at_once._plan(key)
+        if backward:
+            rnn._at_once._back(key)
+    return found[-1]
 
 
 def test_few_rows_of_two_layers_run_side_by_side_and_many_rows_are_shared():
@@ -217,6 +238,14 @@ def test_few_rows_of_two_layers_run_side_by_side_and_many_rows_are_shared():
     assert chosen(2, False, 2, 100, 64) is None
     assert chosen(1, False, 2, 100, 1) == Way()
     assert chosen(2, False, 2, 3, 1, width=8) == Way()
+
+
+def test_gradients_follow_by_chunks_so_one_row_of_few_steps_gains_from_directions_alone():
+    assert chosen(1, True, 2, 100, 1, backward=True).team == 2
+    assert chosen(2, False, 2, 100, 8, backward=True).team == 2
+    one_chunk = chosen(2, False, 2, 100, 1, backward=True)
+    assert one_chunk is None or one_chunk.team == 1
+    assert chosen(2, False, 2, 2000, 1, backward=True).team == 2
 
 
 def test_files_from_before_pipelines_run_layer_after_layer(monkeypatch):

@@ -8,6 +8,7 @@ Not here: any of the work.
 | ---------- | ------------------------------------------------------- |
 | shapes     | which sizes are measured                                |
 | task       | the numbers that every contestant is given              |
+| stacks     | stacks of layers, as tasks of single ones                |
 | loop       | a schedule as the plain loop of a library, for any cell |
 | items      | what a phase of such a loop is made of                  |
 | names      | what the functions of such a loop mean in a library     |

@@ -7,6 +7,8 @@ chunks, remat, stream               long sequences, single steps
 kernel, run, wanted, watched        Kernel, Run, Gradients, some of them, arrays that must stay
 numpy_backend, c_backend, team      the two targets, and how many threads a call is worth
 argument_words, pool                what a compiled function is given, and its threads
+stack, stack_backward, tasks        all layers of a stack in one call
+side_by_side                        whether they run at the same time
 fast/                               calls that are repeated
 tune/                               the fastest way to run that keeps the bits
 """

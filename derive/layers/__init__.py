@@ -1,6 +1,7 @@
 """Stacks and directions of any cell, over batches of sequences.
 
 rnn           RNN: layers and directions, with parameters
+at_once       all layers in one call
 sequence      one cell over sequences that end and start afresh
 compose       cells from cells: masks, fresh starts, stacks
 sizes         how wide each layer is

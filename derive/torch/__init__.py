@@ -15,6 +15,7 @@
 | functions.py   | derivatives and batching for autograd and torch.func                     |
 | operators.py   | the operators that torch.compile and torch.export trace                  |
 | running.py     | which of these serves a call                                             |
+| at_once.py     | all layers in one call, where nothing is differentiated                  |
 | ragged.py      | rows of unlike lengths: only those that are left are computed            |
 | traced.py      | whether a tensor has numbers to look at                                  |
 | checks.py      | what a user may give                                                     |

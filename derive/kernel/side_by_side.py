@@ -21,6 +21,8 @@ from derive.kernel.team import ROWS_EACH, SHORT_CALL, WAKING_CALL, pays, work
 #: one that shares rows waits once a chunk. Measured: 0.3 to 0.5 at 128 units and eight rows.
 OF_UNITS = 0.4
 OF_ROWS = 0.9
+#: Of the time of layer after layer, from which on side by side is not worth another way of doing it.
+WORTH = 0.9
 #: Rows of all steps of a part, and its steps at least: enough for the products with inputs before
 #: the loop to read each weight for several rows, few enough for the layer above to begin soon.
 PART_ROWS, PART_STEPS = 8, 4
@@ -52,7 +54,7 @@ def way_of(
         for one, layer in zip(works, layers, strict=True)
     )
     beside = _finished(_tasks(layers, works, backward), threads, part / max(sizes.steps, 1))
-    if sum(works) < SHORT_CALL or beside >= together:
+    if sum(works) < SHORT_CALL or beside >= WORTH * together:
         return None if together < sum(works) else Way()
     return Way(min(threads, len(layers)), sum(works) >= WAKING_CALL, steps)
 

@@ -241,7 +241,7 @@ def test_few_rows_of_two_layers_run_side_by_side_and_many_rows_are_shared():
     assert chosen(1, True, 2, 100, 8).team == 2
     assert chosen(4, False, 2, 100, 8) == Way(2, True, 4)
     assert chosen(2, False, 2, 100, 64) is None
-    assert chosen(1, False, 2, 100, 1) == Way()
+    assert chosen(1, False, 2, 100, 1) is None  # threads share its units
     assert chosen(2, False, 2, 3, 1, width=8) == Way()
 
 

@@ -21,7 +21,7 @@ from derive.kernel.team import ROWS_EACH, SHORT_CALL, WAKING_CALL, pays, work
 #: one that shares rows waits once a chunk. Measured: 0.3 to 0.5 at 128 units and eight rows.
 OF_UNITS = 0.4
 OF_ROWS = 0.9
-#: Of the time of layer after layer, from which on side by side is not worth another way of doing it.
+#: Of the time of layer after layer: what takes longer than that side by side does not gain enough.
 WORTH = 0.9
 #: Rows of all steps of a part, and its steps at least: enough for the products with inputs before
 #: the loop to read each weight for several rows, few enough for the layer above to begin soon.

@@ -71,9 +71,13 @@ class StackPlan:
         self._join = functions(files).join
         self._size = layers[0].backend._dtype.itemsize
         tasks, self.result = self._tasks(joined, team > 1 and steps > 0)
+        # A backward pass reads what went from layer to layer.
+        inner = (
+            () if layers[0].call.training else [s for s in self._arrays.shapes if self._is_inner(s)]
+        )
         self._call = Tasks(
             layers[0].backend, files, tasks, self._arrays, _WRITTEN, team=team, patient=patient,
-            steps=steps,
+            steps=steps, inner=inner,
         )  # fmt: skip
 
     def _tasks(self, joined: Sequence[int], may_follow: bool) -> tuple[list[Task], Slot]:
@@ -101,6 +105,9 @@ class StackPlan:
             function = entry(layer.backend._pipelined[0])
             tasks.append(Task(words, function, reads, follows, len(words) - 2))
         return tasks, source(tuple(joined))[0]
+
+    def _is_inner(self, slot: Slot) -> bool:
+        return slot.kind in ("outputs", "joined") and slot != self.result
 
     def _joint(self, parts: tuple[int, ...], reads: tuple[int, ...]) -> Task:
         shapes = [self.layers[k].shape(self.layers[k].y) for k in parts]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -102,10 +103,12 @@ class Tasks:
     def __init__(
         self, backend: CBackend, files: Mapping[str, str], tasks: Sequence[Task], arrays: Arrays,
         writes: Collection[str], *, team: int, patient: bool, steps: int,
+        inner: Collection[Slot] = (),
     ) -> None:  # fmt: skip
         """backend: of any of the cells.  writes: kinds of the arrays that a call makes.  team:
         threads that take part.  patient: whether to wait until they are awake.  steps: of a part,
-        where a task follows another."""
+        where a task follows another.  inner: arrays that only tasks read and write; they lie
+        behind the workspaces, in memory that the next call uses again."""
         self._check, self._dtype = backend._check, backend._dtype
         self._workspace: Callable[[int], Array] = backend._workspace
         self._team, self._patient = team, patient
@@ -128,8 +131,15 @@ class Tasks:
         self.written = [
             (slot, shape)
             for slot, shape in arrays.shapes.items()
-            if slot.kind in writes and shape is not None
+            if slot.kind in writes and shape is not None and slot not in inner
         ]
+        self._inner: list[tuple[Slot, int, Shape]] = []
+        end = self._room
+        for slot in inner:
+            shape = arrays.shapes[slot] or ()
+            self._inner.append((slot, end, shape))
+            end += -(-prod(shape) // _ALIGNED) * _ALIGNED
+        self._memory = end
         self._run, self._pool = made.run, pool(files) if team > 1 else None
         self._direct: Direct | None = None
         if native_call.usable():
@@ -149,7 +159,9 @@ class Tasks:
         lengths = given.get(LENGTHS)
         if lengths is not None:
             arrays[LENGTHS] = lengths.view(self._dtype)
-        arrays[_WORKSPACE] = self._workspace(self._room)
+        arrays[_WORKSPACE] = memory = self._workspace(self._memory)
+        for slot, begin, shape in self._inner:
+            arrays[slot] = memory[begin : begin + prod(shape)].reshape(shape)
         for slot, shape in self.written:
             arrays[slot] = empty(shape, self._dtype)
         arrays[_PROGRESS] = np.zeros(self._progress, self._dtype)
@@ -163,8 +175,11 @@ class Tasks:
     def by_address(self, at: Mapping[Slot, int]) -> None:
         """The same, for arrays that are not NumPy's: where each begins, 0 for lengths that are left
         out. Shapes, dtype and layout are the caller's to check."""
-        workspace, progress = self._workspace(self._room), np.zeros(self._progress, self._dtype)
-        known = {**at, _WORKSPACE: address(workspace), _PROGRESS: address(progress)}
+        workspace, progress = self._workspace(self._memory), np.zeros(self._progress, self._dtype)
+        first = address(workspace)
+        known = {**at, _WORKSPACE: first, _PROGRESS: address(progress)}
+        for slot, begin, _ in self._inner:
+            known[slot] = first + begin * self._dtype.itemsize
         numbers = [known[word] if isinstance(word, Slot) else word for word in self._words]
         args = (_Word * len(numbers))(*numbers)  # the call writes into it
         if self._pool is None:

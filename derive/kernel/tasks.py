@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
@@ -68,12 +69,26 @@ class Functions(NamedTuple):
 
 def functions(files: Mapping[str, str]) -> Functions:
     """files: of any cell, for the shared header."""
+    return _functions(_header(files))
+
+
+@lru_cache(maxsize=16)
+def _functions(header: tuple[tuple[str, str], ...]) -> Functions:
     from derive.build.templates import environment
 
     text = environment().get_template("c/layers.c.j2").render()
-    library = beside_header(files, "layers.c", text)
+    library = beside_header(dict(header), "layers.c", text)
     join, split = map(entry, (library.derive_layers_join, library.derive_layers_split))
     return Functions(library.derive_layers_run, join, split)
+
+
+@lru_cache(maxsize=16)
+def _pool(header: tuple[tuple[str, str], ...]) -> Any:
+    return pool(dict(header))
+
+
+def _header(files: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(item for item in files.items() if item[0].endswith("derive_kernels.h"))
 
 
 def entry(function: Any) -> int:
@@ -140,7 +155,7 @@ class Tasks:
             self._inner.append((slot, end, shape))
             end += -(-prod(shape) // _ALIGNED) * _ALIGNED
         self._memory = end
-        self._run, self._pool = made.run, pool(files) if team > 1 else None
+        self._run, self._pool = made.run, _pool(_header(files)) if team > 1 else None
         self._direct: Direct | None = None
         if native_call.usable():
             shapes = {_PROGRESS: None, _WORKSPACE: None, **arrays.shapes}

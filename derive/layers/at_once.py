@@ -63,6 +63,7 @@ class AtOnce:
         """sizes: of each layer's dimensions.  using: target, dtype and threads.  x, y: the input
         that changes with time, and the output that goes up."""
         self._made = cell, tuple(sizes), directions, using, x, y
+        self._kinds: dict[bool, tuple[Kind, Kind] | None] = {}
         self._plans: dict[tuple[int, int, bool, bool], StackPlan | None] = {}
         self._backs: dict[tuple[int, int, bool, bool], BackwardPlan | None] = {}
 
@@ -208,27 +209,25 @@ class AtOnce:
 
     def _planned(self, steps: int, rows: int, training: bool, drops: bool) -> StackPlan | None:
         cell, of_layers, directions, (target, dtype, threads), x, y = self._made
-        if cell.checked.wholes or cell.checked.once or not (steps and rows):
+        if not (steps and rows):
             return None
-        layers, elementwise = [], True
+        kinds = self._kinds_of(drops)
+        if kinds is None:
+            return None
+        layers: list[Layer] = []
         for number, of_layer in enumerate(of_layers):
-            own = dropped(cell, x)[0] if number and drops else cell
-            backend = pipeline.untuned(own, target, dtype, 1)
-            if not isinstance(backend, CBackend) or not backend.can_pipeline:
-                return None
-            elementwise = elementwise and pipeline.schedule(own).forward.elementwise
-            sizes = Sizes(steps, rows, {dim: of_layer[dim] for dim in backend.signature.dims()})
+            backend, meetings, _ = kinds[min(number, 1)]
+            own = backend.signature
+            sizes = Sizes(steps, rows, {dim: of_layer[dim] for dim in own.dims()})
             like = np.empty((), dtype)
             params = {
-                name: np.broadcast_to(like, sizes.lengths(axes))
-                for name, axes in backend.signature.params.items()
+                n: np.broadcast_to(like, sizes.lengths(axes)) for n, axes in own.params.items()
             }
-            meetings = Meetings.of(pipeline.emit(own, target), own.name)
             below = range((number - 1) * directions, number * directions) if number else range(0)
             for direction in range(directions):
                 call = Call(sizes, params, {}, {}, None, bool(direction), training)
                 layers.append(Layer(backend, call, x, y, tuple(below), meetings))
-        way = way_of(layers, threads, elementwise)
+        way = way_of(layers, threads, all(kind.elementwise for kind in kinds))
         if way is None:
             return None
         top = range(len(layers) - directions, len(layers))
@@ -236,6 +235,36 @@ class AtOnce:
             pipeline.emit(cell, target), layers, top,
             team=way.team, patient=way.patient, steps=way.steps,
         )  # fmt: skip
+
+    def _kinds_of(self, drops: bool) -> tuple[Kind, Kind] | None:
+        """What the first layer runs, and the others; None where not all can run in one call."""
+        if drops not in self._kinds:
+            cell, _, _, (target, dtype, _), x, _ = self._made
+            found = None
+            if not (cell.checked.wholes or cell.checked.once):
+                first = kind_of(cell, target, dtype)
+                other = kind_of(dropped(cell, x)[0], target, dtype) if first and drops else first
+                found = (first, other) if first and other else None
+            self._kinds[drops] = found
+        return self._kinds[drops]
+
+
+class Kind(NamedTuple):
+    """A layer's kernel of one thread, and what tells how well several would share it."""
+
+    backend: CBackend
+    meetings: Meetings
+    elementwise: bool
+
+
+@lru_cache(maxsize=64)
+def kind_of(cell: Cell, target: str, dtype: str) -> Kind | None:
+    """None where its passes cannot run beside others."""
+    backend = pipeline.untuned(cell, target, dtype, 1)
+    if not isinstance(backend, CBackend) or not backend.can_pipeline:
+        return None
+    meetings = Meetings.of(pipeline.emit(cell, target), cell.name)
+    return Kind(backend, meetings, pipeline.schedule(cell).forward.elementwise)
 
 
 def summed(found: Mapping[int, Gradients], places: Sequence[int], x: str) -> Array:

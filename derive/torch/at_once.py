@@ -16,12 +16,11 @@ import torch
 from torch import Tensor
 
 from derive import pipeline
-from derive.kernel.c_backend import CBackend
 from derive.kernel.call import Call
 from derive.kernel.side_by_side import way_of
 from derive.kernel.stack import Layer, StackPlan
 from derive.kernel.tasks import Slot
-from derive.kernel.team import Meetings
+from derive.layers.at_once import kind_of
 from derive.torch.engine import DTYPES, Engine, engine_of_key
 from derive.torch.functions import is_differentiated
 from derive.torch.traced import is_traced
@@ -85,14 +84,13 @@ def _plan(
 ) -> StackPlan | None:  # fmt: skip
     engine: Engine = engine_of_key(key)
     target, _ = engine.backend(DTYPES[dtype])
-    backend = pipeline.untuned(engine.cell, target, DTYPES[dtype], 1)
-    if not isinstance(backend, CBackend) or not backend.can_pipeline:
+    kind = kind_of(engine.cell, target, DTYPES[dtype])
+    if kind is None:
         return None
-    own, (steps, rows, *_) = backend.signature, of_x
+    own, (steps, rows, *_) = kind.backend.signature, of_x
     x, y = next(iter(own.inputs)), next(iter(own.outputs))
     none = torch.empty((), dtype=dtype)
     states = [none.expand(rows, *shape) for shape in of_states]
-    meetings = Meetings.of(pipeline.emit(engine.cell, target), engine.cell.name)
     layers: list[Layer] = []
     for k, of_params in enumerate(shapes):
         number, direction = divmod(k, directions)
@@ -107,9 +105,8 @@ def _plan(
         engine._check(sizes, tensors, inputs, states)
         call = engine._plan_of(dtype, sizes, bool(direction), False).call
         call = Call(sizes, call.params, {}, {}, None, bool(direction), False)
-        layers.append(Layer(backend, call, x, y, tuple(below), meetings))
-    elementwise = pipeline.schedule(engine.cell).forward.elementwise
-    way = way_of(layers, engine.threads, elementwise)
+        layers.append(Layer(kind.backend, call, x, y, tuple(below), kind.meetings))
+    way = way_of(layers, engine.threads, kind.elementwise)
     if way is None:
         return None
     top = range(len(layers) - directions, len(layers))

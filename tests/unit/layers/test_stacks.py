@@ -255,6 +255,8 @@ def test_gradients_follow_by_chunks_so_one_row_of_few_steps_gains_from_direction
 
 def test_files_from_before_pipelines_run_layer_after_layer(monkeypatch):
     rnn = RNN(derive.cells.lstm(), 2, I=5, H=9, threads=2)
+    at_once.kind_of.cache_clear()
     monkeypatch.setattr(CBackend, "can_pipeline", False)
     assert rnn._at_once._planned(6, 2, True, False) is None
     assert_same_run(rnn, numbers((6, 2, 5)))
+    at_once.kind_of.cache_clear()

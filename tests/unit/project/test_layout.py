@@ -79,6 +79,7 @@ HOMES = {
         "derive.kernel.mcu_backend",
         "derive.kernel.mcu_step",
         "derive.kernel.pool",
+        "derive.kernel.tasks",
         "derive.machine",
         "derive.torch.threads",
         "derive.jax.handlers",

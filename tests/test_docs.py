@@ -27,6 +27,14 @@ def blocks(page: Path) -> list[tuple[str, int, str]]:
     return [(m[1], text[: m.start(2)].count("\n"), m[2]) for m in _FENCE.finditer(text)]
 
 
+def needed(page: Path) -> list[str]:
+    """Packages of the extras that a page's Python imports; derive.torch needs torch."""
+    extras = "torch|jax|equinox|flax|optax|onnx|onnxruntime|sklearn"
+    imports = rf"^ *(?:import|from) (?:derive\.)?({extras})\b"
+    text = "\n".join(text for kind, _, text in blocks(page) if kind == "python")
+    return sorted(set(re.findall(imports, text, re.MULTILINE)))
+
+
 def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
@@ -39,6 +47,8 @@ def test_every_block_says_what_it_is(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a folder of their own, which holds the `.cell` blocks of the page under their names."""
+    for package in needed(page):
+        pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
     names: dict[str, object] = {"__name__": "__docs__"}
@@ -49,6 +59,12 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
         elif kind == "python":
             code = compile("\n" * line + text, str(page), "exec")
             exec(code, names)
+
+
+def test_a_page_is_known_to_need_what_its_python_imports() -> None:
+    assert needed(ROOT / "README.md") == ["torch"]
+    assert needed(ROOT / "docs/reference/jax.md") == ["equinox", "flax", "jax"]
+    assert needed(ROOT / "docs/tutorial/first-cell.md") == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

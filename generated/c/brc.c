@@ -543,7 +543,9 @@ static void DK_NAME(forward_chunk)(
     }
 }
 
-dk_status DK_NAME(forward)(const DK_NAME(forward_args) *args, const dk_team *team)
+/* The whole pass, by a team or in a pipeline. */
+DK_FUNCTION dk_status DK_NAME(forward_run)(
+    const DK_NAME(forward_args) *args, const dk_team *team, const dk_pipeline *pipeline)
 {
     DK_NAME(forward_call) call = {0};
     dk_status status = DK_NULL_POINTER;
@@ -559,13 +561,26 @@ dk_status DK_NAME(forward)(const DK_NAME(forward_args) *args, const dk_team *tea
     DK_NAME(forward_start)(&call, team);
     for (size_t done = 0; done < all;) {
         const size_t rest = all - done;
-        const size_t steps = rest < chunk ? rest : chunk;
+        const size_t steps = dk_next_steps(pipeline, done, all, chunk);
+        dk_wait_for_steps(pipeline, done + steps);
         DK_NAME(forward_chunk)(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
+        dk_publish_steps(pipeline, done);
     }
     dk_end_states(call.states, 1, call.first_row, call.own_rows, call.step_team);
     dk_wait(team);
     return DK_OK;
+}
+
+dk_status DK_NAME(forward)(const DK_NAME(forward_args) *args, const dk_team *team)
+{
+    return DK_NAME(forward_run)(args, team, NULL);
+}
+
+dk_status DK_NAME(forward_pipelined)(const DK_NAME(forward_args) *args, const dk_pipeline *pipeline)
+{
+    const dk_status status = dk_check_pipeline(pipeline);
+    return status != DK_OK ? status : DK_NAME(forward_run)(args, NULL, pipeline);
 }
 
 /* ---- backward ------------------------------------------------------------------------------ */
@@ -1139,7 +1154,9 @@ static void DK_NAME(backward_chunk)(
     }
 }
 
-dk_status DK_NAME(backward)(const DK_NAME(backward_args) *args, const dk_team *team)
+/* The whole pass, by a team or in a pipeline. */
+DK_FUNCTION dk_status DK_NAME(backward_run)(
+    const DK_NAME(backward_args) *args, const dk_team *team, const dk_pipeline *pipeline)
 {
     DK_NAME(backward_call) call = {0};
     dk_status status = DK_NULL_POINTER;
@@ -1160,12 +1177,26 @@ dk_status DK_NAME(backward)(const DK_NAME(backward_args) *args, const dk_team *t
         const size_t rest = all - done;
         /* The chunks of the forward pass, from the last one on. */
         const size_t steps = rest % chunk == 0 ? chunk : rest % chunk;
+        dk_wait_for_steps(pipeline, done + steps);
         DK_NAME(backward_chunk)(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
+        dk_publish_steps(pipeline, done);
     }
     dk_end_states(call.states, 1, call.first_row, call.own_rows, call.step_team);
     dk_wait(team);
     return DK_OK;
+}
+
+dk_status DK_NAME(backward)(const DK_NAME(backward_args) *args, const dk_team *team)
+{
+    return DK_NAME(backward_run)(args, team, NULL);
+}
+
+dk_status DK_NAME(backward_pipelined)(const DK_NAME(backward_args) *args,
+    const dk_pipeline *pipeline)
+{
+    const dk_status status = dk_check_pipeline(pipeline);
+    return status != DK_OK ? status : DK_NAME(backward_run)(args, NULL, pipeline);
 }
 
 /* ---- one step, and sizes -------------------------------------------------------------------- */

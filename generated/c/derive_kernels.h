@@ -112,6 +112,17 @@ DK_INLINE void dk_barrier_init(dk_barrier *barrier, size_t count, int (*yield)(v
     barrier->sense = 0;
 }
 
+/* Calls of layers that run side by side, each reading what the one before writes: a call waits for the
+ * steps that it reads, and says which of its own are complete. Both are counted in the order in which
+ * steps run, so both calls have the same lengths and direction. */
+typedef struct dk_pipeline {
+    const size_t *before; /* steps that the call before has completed; NULL: all */
+    size_t *done;         /* written after each part: 0 before the call; NULL: no other call waits */
+    size_t steps;         /* of a part of a forward pass, at least two; 0: whole chunks */
+    size_t spins;         /* looks at `before` before the processor is given away */
+    int (*yield)(void);   /* gives it away; NULL spins on */
+} dk_pipeline;
+
 #endif /* DERIVE_KERNELS_H */
 
 #if defined(DK_IMPLEMENTATION) && !defined(DK_IMPLEMENTED)
@@ -271,11 +282,12 @@ DK_INLINE void dk_range(size_t total, const dk_team *team, size_t *begin, size_t
     *end = *begin + share + (index >= fewer ? 1 : 0);
 }
 
-/* With DK_ROWS_EACH rows for each, and weights of up to DK_ROWS_BYTES, the members of a team take
- * rows of their own through all steps of a chunk and never wait for each other there. Otherwise
- * they share the units of every stage: each reads only its part of the weights. */
+/* With DK_ROWS_EACH rows for each, and weights of up to DK_ROWS_BYTES, and of an eighth of that for
+ * each of its rows, the members of a team take rows of their own through all steps of a chunk and
+ * never wait for each other there. Otherwise they share the units of every stage: each reads only
+ * its part of the weights. */
 #ifndef DK_ROWS_EACH
-#define DK_ROWS_EACH 8
+#define DK_ROWS_EACH 4
 #endif
 #ifndef DK_ROWS_BYTES
 #define DK_ROWS_BYTES ((size_t)4 << 20)
@@ -289,7 +301,8 @@ DK_INLINE const dk_team *dk_share_rows(size_t rows, size_t bytes, const dk_team 
     size_t end = rows;
     *first = 0;
     *count = rows;
-    if (team == NULL || team->count <= 1 || rows / team->count < DK_ROWS_EACH || bytes > DK_ROWS_BYTES) {
+    if (team == NULL || team->count <= 1 || rows / team->count < DK_ROWS_EACH ||
+        bytes > DK_ROWS_BYTES || bytes / (rows / team->count) > DK_ROWS_BYTES / 8) {
         return team;
     }
     dk_range(rows, team, first, &end);
@@ -336,6 +349,23 @@ DK_INLINE void dk_wait(const dk_team *team)
     (void)team;
 }
 
+DK_INLINE dk_status dk_check_pipeline(const dk_pipeline *pipeline)
+{
+    return pipeline != NULL ? DK_BAD_SIZE : DK_OK;
+}
+
+DK_INLINE void dk_wait_for_steps(const dk_pipeline *pipeline, size_t steps)
+{
+    (void)pipeline;
+    (void)steps;
+}
+
+DK_INLINE void dk_publish_steps(const dk_pipeline *pipeline, size_t steps)
+{
+    (void)pipeline;
+    (void)steps;
+}
+
 #else
 
 DK_INLINE dk_status dk_check_team(const dk_team *team)
@@ -374,8 +404,46 @@ DK_FUNCTION void dk_wait(const dk_team *team)
     }
 }
 
+DK_INLINE dk_status dk_check_pipeline(const dk_pipeline *pipeline)
+{
+    (void)pipeline;
+    return DK_OK;
+}
+
+/* Returns when the call before has completed so many steps. What it wrote there is visible. */
+DK_FUNCTION void dk_wait_for_steps(const dk_pipeline *pipeline, size_t steps)
+{
+    if (pipeline == NULL || pipeline->before == NULL) {
+        return;
+    }
+    for (size_t spins = 0; __atomic_load_n(pipeline->before, __ATOMIC_ACQUIRE) < steps; ++spins) {
+        if (spins >= pipeline->spins && pipeline->yield != NULL) {
+            (void)pipeline->yield();
+        } else {
+            dk_pause();
+        }
+    }
+}
+
+DK_INLINE void dk_publish_steps(const dk_pipeline *pipeline, size_t steps)
+{
+    if (pipeline != NULL && pipeline->done != NULL) {
+        __atomic_store_n(pipeline->done, steps, __ATOMIC_RELEASE);
+    }
+}
+
 #endif
 
+/* How many steps a pass takes after `done` of `all`: the rest of a chunk, or in a pipeline a part of
+ * it. A part is no single step where a chunk is longer: the products of a single row are summed in
+ * another order. */
+DK_FUNCTION size_t dk_next_steps(const dk_pipeline *pipeline, size_t done, size_t all, size_t chunk)
+{
+    const size_t left = chunk - done % chunk;
+    const size_t rest = all - done < left ? all - done : left;
+    const size_t part = pipeline == NULL ? 0 : pipeline->steps;
+    return part > 1 && part < rest && rest - part > 1 ? part : rest;
+}
 
 /* Tile shapes --------------------------------------------------------------------------- */
 
@@ -668,6 +736,15 @@ DK_FUNCTION void dk_mark_alive(unsigned char *alive, const int64_t *lengths, siz
 DK_INLINE const unsigned char *dk_alive_at(const unsigned char *alive, size_t local)
 {
     return alive == NULL ? NULL : alive + local;
+}
+
+/* Rows up to the last that has not ended, of `rows` in one step; without lengths all of them. */
+DK_INLINE size_t dk_live_rows(const unsigned char *alive, size_t local, size_t rows)
+{
+    while (alive != NULL && rows > 0 && alive[local + rows - 1] == 0) {
+        --rows;
+    }
+    return rows;
 }
 
 /* Vectors of one step that go through time together: their states stay in the first-level cache,
@@ -1394,19 +1471,24 @@ DK_INLINE dk_f32 dk_given_f32(uint32_t bits)
     return dk_from_bits_f32(none + hidden);
 }
 
-/* Whether a lane of `value` is more than `ulp` units of the last place from the number with the bits
+/* Whether one of the lanes is more than `ulp` units of the last place from the number with the bits
  * `right`. Integers are compared, which no flag for floating-point numbers changes. */
-DK_INLINE int dk_is_off_f32(dk_f32 value, uint32_t right, uint32_t ulp)
+DK_FUNCTION int dk_lanes_off_f32(const float *lanes, uint32_t right, uint32_t ulp)
 {
-    float lanes[DK_LANES_F32];
     int off = 0;
-    dk_store_f32(lanes, value);
     for (size_t i = 0; i < DK_LANES_F32; ++i) {
         uint32_t bits;
         memcpy(&bits, &lanes[i], sizeof bits);
         off |= (bits > right ? bits - right : right - bits) > ulp;
     }
     return off;
+}
+
+DK_INLINE int dk_is_off_f32(dk_f32 value, uint32_t right, uint32_t ulp)
+{
+    float lanes[DK_LANES_F32];
+    dk_store_f32(lanes, value);
+    return dk_lanes_off_f32(lanes, right, ulp);
 }
 
 /* 0 where it does, else the sum of 1: NaN and infinity, 2: signed zeros, 4: the order of sums,
@@ -1450,11 +1532,13 @@ DK_FUNCTION int dk_self_test_f32(void)
 /* f32: packed products ------------------------------------------------------------------ */
 
 /* Weights in panels: as parameters are, or for inference alone thinner ones, which are read faster.
- * DK_WEIGHTS == 2: the upper half of a float (bfloat16). DK_WEIGHTS == 1: whole numbers from -127 to
- * 127, times a scale for each unit of each gate, which stands in the second line of a block. A block
- * begins where it would begin with whole floats; its first lines are floats. */
+ * DK_WEIGHTS == 2: the upper half of a float (bfloat16), of two consecutive k in the lower and the
+ * upper half of a word: a shift and a mask make floats of them. DK_WEIGHTS == 1: whole numbers from
+ * -127 to 127, times a scale for each unit of each gate, which stands in the second line of a block.
+ * A block, and what belongs to a segment, begins where it would begin with whole floats; the first
+ * lines of a block are floats. */
 #if DK_WEIGHTS == 2
-typedef uint16_t dk_weight_f32;
+typedef uint32_t dk_weight_f32;
 #elif DK_WEIGHTS == 1
 typedef int8_t dk_weight_f32;
 #else
@@ -1463,48 +1547,54 @@ typedef float dk_weight_f32;
 #define DK_SCALED_F32 (DK_WEIGHTS == 1)
 #define DK_LINES_F32 (DK_SCALED_F32 ? 2 : 1)
 
-DK_INLINE dk_f32 dk_load_weight_f32(const dk_weight_f32 *source)
+#define DK_EACH_F32 (DK_WEIGHTS == 2 ? 2 : 1)
+
+/* Of consecutive k in one line the one with this number. */
+DK_INLINE dk_f32 dk_load_weight_f32(const dk_weight_f32 *source, const int number)
 {
 #if DK_WEIGHTS > 2
+    (void)number;
     return dk_load_f32(source);
+#elif DK_WEIGHTS == 2
+    dk_bits_f32 words;
+    memcpy(&words, source, sizeof words);
+    return dk_from_bits_f32(number == 0 ? words << 16 : words & 0xffff0000u);
 #elif DK_VECTOR_BITS > 1
     typedef dk_weight_f32 narrow
-        __attribute__((vector_size(DK_LANES_F32 * DK_WEIGHTS), aligned(DK_WEIGHTS), may_alias));
+        __attribute__((vector_size(DK_LANES_F32), aligned(1), may_alias));
     const narrow *const weights = (const narrow *)source;
     dk_mask_f32 wide;
+    (void)number;
 #if DK_VECTOR_BITS == 512 && defined(__AVX512F__) || DK_VECTOR_BITS == 256 && defined(__AVX2__)
     /* gcc would convert them one by one. */
-#if DK_WEIGHTS == 2
-    __asm__("vpmovzxwd { %1, %0|%0, %1}" : "=v"(wide) : "m"(*weights));
-#else
     __asm__("vpmovsxbd { %1, %0|%0, %1}" : "=v"(wide) : "m"(*weights));
-#endif
 #else
     wide = __builtin_convertvector(*weights, dk_mask_f32);
 #endif
-#if DK_WEIGHTS == 2
-    return (dk_f32)((dk_bits_f32)wide << 16);
-#else
     return __builtin_convertvector(wide, dk_f32);
-#endif
-#elif DK_WEIGHTS == 2
-    const uint32_t bits = (uint32_t)*source << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
 #else
+    (void)number;
     return *source;
 #endif
 }
-enum { dk_lines_f32 = DK_LINES_F32 };
+enum {
+    dk_lines_f32 = DK_LINES_F32, /* that come before the weights of a block */
+    dk_each_f32 = DK_EACH_F32    /* consecutive k whose weights share a line */
+};
 
 /* Vector v of a line: of weights, or, where `plain`, of the packed columns of an outer product. */
-DK_INLINE dk_f32 dk_load_panel_f32(const dk_weight_f32 *line, size_t v, const int plain)
+DK_INLINE dk_f32 dk_load_panel_f32(const dk_weight_f32 *line, size_t v, const int number, const int plain)
 {
     if (plain) {
         return dk_load_f32((const float *)(const void *)line + v * DK_LANES_F32);
     }
-    return dk_load_weight_f32(line + v * DK_LANES_F32);
+    return dk_load_weight_f32(line + v * DK_LANES_F32, number);
+}
+
+/* Lines that a segment has room for and thin weights do not fill. */
+DK_INLINE size_t dk_lines_free_f32(size_t depth)
+{
+    return depth - (depth + DK_EACH_F32 - 1) / DK_EACH_F32;
 }
 
 /* Operand rows of one term of the sum: row r starts at operand + r * stride. */
@@ -1542,6 +1632,7 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
 {
     const dk_f32 zero = dk_splat_f32(0);
     const int plain = k_stride != 1; /* an outer product */
+    const size_t each = plain ? 1 : DK_EACH_F32;
     const dk_weight_f32 *panel = terms->panel;
     const size_t panel_step = terms->panel_step * (plain ? sizeof(float) / sizeof *panel : 1);
     dk_f32 s00 = zero, s01 = zero, s02 = zero, s03 = zero, s04 = zero, s05 = zero;
@@ -1709,36 +1800,36 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
         const float *const row5 = row4 + (5 < rows ? stride : 0);
         const float *const row6 = row5 + (6 < rows ? stride : 0);
         const float *const row7 = row6 + (7 < rows ? stride : 0);
-        for (size_t k = 0; k < end; k += k_stride) {
+        for (size_t k = 0; k < end; k += k_stride * each) {
             if (rows > vectors) {
                 dk_f32 w0 = zero;
                 if (0 < vectors) {
-                    w0 = dk_load_panel_f32(panel, 0, plain);
+                    w0 = dk_load_panel_f32(panel, 0, 0, plain);
                     DK_KEEP(w0);
                 }
                 dk_f32 w1 = zero;
                 if (1 < vectors) {
-                    w1 = dk_load_panel_f32(panel, 1, plain);
+                    w1 = dk_load_panel_f32(panel, 1, 0, plain);
                     DK_KEEP(w1);
                 }
                 dk_f32 w2 = zero;
                 if (2 < vectors) {
-                    w2 = dk_load_panel_f32(panel, 2, plain);
+                    w2 = dk_load_panel_f32(panel, 2, 0, plain);
                     DK_KEEP(w2);
                 }
                 dk_f32 w3 = zero;
                 if (3 < vectors) {
-                    w3 = dk_load_panel_f32(panel, 3, plain);
+                    w3 = dk_load_panel_f32(panel, 3, 0, plain);
                     DK_KEEP(w3);
                 }
                 dk_f32 w4 = zero;
                 if (4 < vectors) {
-                    w4 = dk_load_panel_f32(panel, 4, plain);
+                    w4 = dk_load_panel_f32(panel, 4, 0, plain);
                     DK_KEEP(w4);
                 }
                 dk_f32 w5 = zero;
                 if (5 < vectors) {
-                    w5 = dk_load_panel_f32(panel, 5, plain);
+                    w5 = dk_load_panel_f32(panel, 5, 0, plain);
                     DK_KEEP(w5);
                 }
                 if (0 < rows) {
@@ -1919,7 +2010,7 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
                 }
             } else {
                 if (0 < vectors) {
-                    dk_f32 weight = dk_load_panel_f32(panel, 0, plain);
+                    dk_f32 weight = dk_load_panel_f32(panel, 0, 0, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s00 += row0[k] * weight;
@@ -1941,7 +2032,7 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
                     }
                 }
                 if (1 < vectors) {
-                    dk_f32 weight = dk_load_panel_f32(panel, 1, plain);
+                    dk_f32 weight = dk_load_panel_f32(panel, 1, 0, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s01 += row0[k] * weight;
@@ -1963,7 +2054,7 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
                     }
                 }
                 if (2 < vectors) {
-                    dk_f32 weight = dk_load_panel_f32(panel, 2, plain);
+                    dk_f32 weight = dk_load_panel_f32(panel, 2, 0, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s02 += row0[k] * weight;
@@ -1985,7 +2076,7 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
                     }
                 }
                 if (3 < vectors) {
-                    dk_f32 weight = dk_load_panel_f32(panel, 3, plain);
+                    dk_f32 weight = dk_load_panel_f32(panel, 3, 0, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s03 += row0[k] * weight;
@@ -2007,7 +2098,7 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
                     }
                 }
                 if (4 < vectors) {
-                    dk_f32 weight = dk_load_panel_f32(panel, 4, plain);
+                    dk_f32 weight = dk_load_panel_f32(panel, 4, 0, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s04 += row0[k] * weight;
@@ -2029,7 +2120,7 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
                     }
                 }
                 if (5 < vectors) {
-                    dk_f32 weight = dk_load_panel_f32(panel, 5, plain);
+                    dk_f32 weight = dk_load_panel_f32(panel, 5, 0, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s05 += row0[k] * weight;
@@ -2051,8 +2142,356 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
                     }
                 }
             }
+#if DK_EACH_F32 > 1
+            if (each == 1 || end - k < 2) {
+                panel += panel_step;
+                continue;
+            }
+            if (rows > vectors) {
+                dk_f32 w0 = zero;
+                if (0 < vectors) {
+                    w0 = dk_load_panel_f32(panel, 0, 1, plain);
+                    DK_KEEP(w0);
+                }
+                dk_f32 w1 = zero;
+                if (1 < vectors) {
+                    w1 = dk_load_panel_f32(panel, 1, 1, plain);
+                    DK_KEEP(w1);
+                }
+                dk_f32 w2 = zero;
+                if (2 < vectors) {
+                    w2 = dk_load_panel_f32(panel, 2, 1, plain);
+                    DK_KEEP(w2);
+                }
+                dk_f32 w3 = zero;
+                if (3 < vectors) {
+                    w3 = dk_load_panel_f32(panel, 3, 1, plain);
+                    DK_KEEP(w3);
+                }
+                dk_f32 w4 = zero;
+                if (4 < vectors) {
+                    w4 = dk_load_panel_f32(panel, 4, 1, plain);
+                    DK_KEEP(w4);
+                }
+                dk_f32 w5 = zero;
+                if (5 < vectors) {
+                    w5 = dk_load_panel_f32(panel, 5, 1, plain);
+                    DK_KEEP(w5);
+                }
+                if (0 < rows) {
+                    dk_f32 element = dk_splat_f32(row0[k + k_stride]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s00 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s01 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s02 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s03 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s04 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s05 += element * w5;
+                    }
+                }
+                if (1 < rows) {
+                    dk_f32 element = dk_splat_f32(row1[k + k_stride]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s10 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s11 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s12 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s13 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s14 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s15 += element * w5;
+                    }
+                }
+                if (2 < rows) {
+                    dk_f32 element = dk_splat_f32(row2[k + k_stride]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s20 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s21 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s22 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s23 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s24 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s25 += element * w5;
+                    }
+                }
+                if (3 < rows) {
+                    dk_f32 element = dk_splat_f32(row3[k + k_stride]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s30 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s31 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s32 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s33 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s34 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s35 += element * w5;
+                    }
+                }
+                if (4 < rows) {
+                    dk_f32 element = dk_splat_f32(row4[k + k_stride]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s40 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s41 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s42 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s43 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s44 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s45 += element * w5;
+                    }
+                }
+                if (5 < rows) {
+                    dk_f32 element = dk_splat_f32(row5[k + k_stride]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s50 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s51 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s52 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s53 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s54 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s55 += element * w5;
+                    }
+                }
+                if (6 < rows) {
+                    dk_f32 element = dk_splat_f32(row6[k + k_stride]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s60 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s61 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s62 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s63 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s64 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s65 += element * w5;
+                    }
+                }
+                if (7 < rows) {
+                    dk_f32 element = dk_splat_f32(row7[k + k_stride]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s70 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s71 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s72 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s73 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s74 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s75 += element * w5;
+                    }
+                }
+            } else {
+                if (0 < vectors) {
+                    dk_f32 weight = dk_load_panel_f32(panel, 0, 1, plain);
+                    DK_KEEP(weight);
+                    if (0 < rows) {
+                        s00 += row0[k + k_stride] * weight;
+                    }
+                    if (1 < rows) {
+                        s10 += row1[k + k_stride] * weight;
+                    }
+                    if (2 < rows) {
+                        s20 += row2[k + k_stride] * weight;
+                    }
+                    if (3 < rows) {
+                        s30 += row3[k + k_stride] * weight;
+                    }
+                    if (4 < rows) {
+                        s40 += row4[k + k_stride] * weight;
+                    }
+                    if (5 < rows) {
+                        s50 += row5[k + k_stride] * weight;
+                    }
+                }
+                if (1 < vectors) {
+                    dk_f32 weight = dk_load_panel_f32(panel, 1, 1, plain);
+                    DK_KEEP(weight);
+                    if (0 < rows) {
+                        s01 += row0[k + k_stride] * weight;
+                    }
+                    if (1 < rows) {
+                        s11 += row1[k + k_stride] * weight;
+                    }
+                    if (2 < rows) {
+                        s21 += row2[k + k_stride] * weight;
+                    }
+                    if (3 < rows) {
+                        s31 += row3[k + k_stride] * weight;
+                    }
+                    if (4 < rows) {
+                        s41 += row4[k + k_stride] * weight;
+                    }
+                    if (5 < rows) {
+                        s51 += row5[k + k_stride] * weight;
+                    }
+                }
+                if (2 < vectors) {
+                    dk_f32 weight = dk_load_panel_f32(panel, 2, 1, plain);
+                    DK_KEEP(weight);
+                    if (0 < rows) {
+                        s02 += row0[k + k_stride] * weight;
+                    }
+                    if (1 < rows) {
+                        s12 += row1[k + k_stride] * weight;
+                    }
+                    if (2 < rows) {
+                        s22 += row2[k + k_stride] * weight;
+                    }
+                    if (3 < rows) {
+                        s32 += row3[k + k_stride] * weight;
+                    }
+                    if (4 < rows) {
+                        s42 += row4[k + k_stride] * weight;
+                    }
+                    if (5 < rows) {
+                        s52 += row5[k + k_stride] * weight;
+                    }
+                }
+                if (3 < vectors) {
+                    dk_f32 weight = dk_load_panel_f32(panel, 3, 1, plain);
+                    DK_KEEP(weight);
+                    if (0 < rows) {
+                        s03 += row0[k + k_stride] * weight;
+                    }
+                    if (1 < rows) {
+                        s13 += row1[k + k_stride] * weight;
+                    }
+                    if (2 < rows) {
+                        s23 += row2[k + k_stride] * weight;
+                    }
+                    if (3 < rows) {
+                        s33 += row3[k + k_stride] * weight;
+                    }
+                    if (4 < rows) {
+                        s43 += row4[k + k_stride] * weight;
+                    }
+                    if (5 < rows) {
+                        s53 += row5[k + k_stride] * weight;
+                    }
+                }
+                if (4 < vectors) {
+                    dk_f32 weight = dk_load_panel_f32(panel, 4, 1, plain);
+                    DK_KEEP(weight);
+                    if (0 < rows) {
+                        s04 += row0[k + k_stride] * weight;
+                    }
+                    if (1 < rows) {
+                        s14 += row1[k + k_stride] * weight;
+                    }
+                    if (2 < rows) {
+                        s24 += row2[k + k_stride] * weight;
+                    }
+                    if (3 < rows) {
+                        s34 += row3[k + k_stride] * weight;
+                    }
+                    if (4 < rows) {
+                        s44 += row4[k + k_stride] * weight;
+                    }
+                    if (5 < rows) {
+                        s54 += row5[k + k_stride] * weight;
+                    }
+                }
+                if (5 < vectors) {
+                    dk_f32 weight = dk_load_panel_f32(panel, 5, 1, plain);
+                    DK_KEEP(weight);
+                    if (0 < rows) {
+                        s05 += row0[k + k_stride] * weight;
+                    }
+                    if (1 < rows) {
+                        s15 += row1[k + k_stride] * weight;
+                    }
+                    if (2 < rows) {
+                        s25 += row2[k + k_stride] * weight;
+                    }
+                    if (3 < rows) {
+                        s35 += row3[k + k_stride] * weight;
+                    }
+                    if (4 < rows) {
+                        s45 += row4[k + k_stride] * weight;
+                    }
+                    if (5 < rows) {
+                        s55 += row5[k + k_stride] * weight;
+                    }
+                }
+            }
+#endif
             panel += panel_step;
         }
+        panel += plain ? 0 : dk_lines_free_f32(terms->segments[s].depth) * panel_step;
     }
 #if DK_SCALED_F32
     if (0 < vectors && !plain) {
@@ -2450,110 +2889,111 @@ DK_INLINE void dk_multiply_row_f32(const size_t vectors, const dk_terms_f32 *ter
         for (; depth - k >= DK_SPLIT; k += DK_SPLIT) {
             if (0 < DK_SPLIT) {
                 if (0 < vectors) {
-                    s00 += row[k + 0] * dk_load_weight_f32(panel + 0 * DK_LANES_F32);
+                    s00 += row[k + 0] * dk_load_weight_f32(panel + 0 * DK_LANES_F32, 0);
                 }
                 if (1 < vectors) {
-                    s01 += row[k + 0] * dk_load_weight_f32(panel + 1 * DK_LANES_F32);
+                    s01 += row[k + 0] * dk_load_weight_f32(panel + 1 * DK_LANES_F32, 0);
                 }
                 if (2 < vectors) {
-                    s02 += row[k + 0] * dk_load_weight_f32(panel + 2 * DK_LANES_F32);
+                    s02 += row[k + 0] * dk_load_weight_f32(panel + 2 * DK_LANES_F32, 0);
                 }
                 if (3 < vectors) {
-                    s03 += row[k + 0] * dk_load_weight_f32(panel + 3 * DK_LANES_F32);
+                    s03 += row[k + 0] * dk_load_weight_f32(panel + 3 * DK_LANES_F32, 0);
                 }
                 if (4 < vectors) {
-                    s04 += row[k + 0] * dk_load_weight_f32(panel + 4 * DK_LANES_F32);
+                    s04 += row[k + 0] * dk_load_weight_f32(panel + 4 * DK_LANES_F32, 0);
                 }
                 if (5 < vectors) {
-                    s05 += row[k + 0] * dk_load_weight_f32(panel + 5 * DK_LANES_F32);
+                    s05 += row[k + 0] * dk_load_weight_f32(panel + 5 * DK_LANES_F32, 0);
                 }
-                panel += terms->panel_step;
+                panel += 0 == DK_EACH_F32 - 1 || DK_EACH_F32 == 1 ? terms->panel_step : 0;
             }
             if (1 < DK_SPLIT) {
                 if (0 < vectors) {
-                    s10 += row[k + 1] * dk_load_weight_f32(panel + 0 * DK_LANES_F32);
+                    s10 += row[k + 1] * dk_load_weight_f32(panel + 0 * DK_LANES_F32, 1);
                 }
                 if (1 < vectors) {
-                    s11 += row[k + 1] * dk_load_weight_f32(panel + 1 * DK_LANES_F32);
+                    s11 += row[k + 1] * dk_load_weight_f32(panel + 1 * DK_LANES_F32, 1);
                 }
                 if (2 < vectors) {
-                    s12 += row[k + 1] * dk_load_weight_f32(panel + 2 * DK_LANES_F32);
+                    s12 += row[k + 1] * dk_load_weight_f32(panel + 2 * DK_LANES_F32, 1);
                 }
                 if (3 < vectors) {
-                    s13 += row[k + 1] * dk_load_weight_f32(panel + 3 * DK_LANES_F32);
+                    s13 += row[k + 1] * dk_load_weight_f32(panel + 3 * DK_LANES_F32, 1);
                 }
                 if (4 < vectors) {
-                    s14 += row[k + 1] * dk_load_weight_f32(panel + 4 * DK_LANES_F32);
+                    s14 += row[k + 1] * dk_load_weight_f32(panel + 4 * DK_LANES_F32, 1);
                 }
                 if (5 < vectors) {
-                    s15 += row[k + 1] * dk_load_weight_f32(panel + 5 * DK_LANES_F32);
+                    s15 += row[k + 1] * dk_load_weight_f32(panel + 5 * DK_LANES_F32, 1);
                 }
-                panel += terms->panel_step;
+                panel += 1 == DK_EACH_F32 - 1 || DK_EACH_F32 == 1 ? terms->panel_step : 0;
             }
             if (2 < DK_SPLIT) {
                 if (0 < vectors) {
-                    s20 += row[k + 2] * dk_load_weight_f32(panel + 0 * DK_LANES_F32);
+                    s20 += row[k + 2] * dk_load_weight_f32(panel + 0 * DK_LANES_F32, 0);
                 }
                 if (1 < vectors) {
-                    s21 += row[k + 2] * dk_load_weight_f32(panel + 1 * DK_LANES_F32);
+                    s21 += row[k + 2] * dk_load_weight_f32(panel + 1 * DK_LANES_F32, 0);
                 }
                 if (2 < vectors) {
-                    s22 += row[k + 2] * dk_load_weight_f32(panel + 2 * DK_LANES_F32);
+                    s22 += row[k + 2] * dk_load_weight_f32(panel + 2 * DK_LANES_F32, 0);
                 }
                 if (3 < vectors) {
-                    s23 += row[k + 2] * dk_load_weight_f32(panel + 3 * DK_LANES_F32);
+                    s23 += row[k + 2] * dk_load_weight_f32(panel + 3 * DK_LANES_F32, 0);
                 }
                 if (4 < vectors) {
-                    s24 += row[k + 2] * dk_load_weight_f32(panel + 4 * DK_LANES_F32);
+                    s24 += row[k + 2] * dk_load_weight_f32(panel + 4 * DK_LANES_F32, 0);
                 }
                 if (5 < vectors) {
-                    s25 += row[k + 2] * dk_load_weight_f32(panel + 5 * DK_LANES_F32);
+                    s25 += row[k + 2] * dk_load_weight_f32(panel + 5 * DK_LANES_F32, 0);
                 }
-                panel += terms->panel_step;
+                panel += 0 == DK_EACH_F32 - 1 || DK_EACH_F32 == 1 ? terms->panel_step : 0;
             }
             if (3 < DK_SPLIT) {
                 if (0 < vectors) {
-                    s30 += row[k + 3] * dk_load_weight_f32(panel + 0 * DK_LANES_F32);
+                    s30 += row[k + 3] * dk_load_weight_f32(panel + 0 * DK_LANES_F32, 1);
                 }
                 if (1 < vectors) {
-                    s31 += row[k + 3] * dk_load_weight_f32(panel + 1 * DK_LANES_F32);
+                    s31 += row[k + 3] * dk_load_weight_f32(panel + 1 * DK_LANES_F32, 1);
                 }
                 if (2 < vectors) {
-                    s32 += row[k + 3] * dk_load_weight_f32(panel + 2 * DK_LANES_F32);
+                    s32 += row[k + 3] * dk_load_weight_f32(panel + 2 * DK_LANES_F32, 1);
                 }
                 if (3 < vectors) {
-                    s33 += row[k + 3] * dk_load_weight_f32(panel + 3 * DK_LANES_F32);
+                    s33 += row[k + 3] * dk_load_weight_f32(panel + 3 * DK_LANES_F32, 1);
                 }
                 if (4 < vectors) {
-                    s34 += row[k + 3] * dk_load_weight_f32(panel + 4 * DK_LANES_F32);
+                    s34 += row[k + 3] * dk_load_weight_f32(panel + 4 * DK_LANES_F32, 1);
                 }
                 if (5 < vectors) {
-                    s35 += row[k + 3] * dk_load_weight_f32(panel + 5 * DK_LANES_F32);
+                    s35 += row[k + 3] * dk_load_weight_f32(panel + 5 * DK_LANES_F32, 1);
                 }
-                panel += terms->panel_step;
+                panel += 1 == DK_EACH_F32 - 1 || DK_EACH_F32 == 1 ? terms->panel_step : 0;
             }
         }
         for (; k < depth; ++k) {
             if (0 < vectors) {
-                s00 += row[k] * dk_load_weight_f32(panel + 0 * DK_LANES_F32);
+                s00 += row[k] * dk_load_weight_f32(panel + 0 * DK_LANES_F32, (int)(k % 2));
             }
             if (1 < vectors) {
-                s01 += row[k] * dk_load_weight_f32(panel + 1 * DK_LANES_F32);
+                s01 += row[k] * dk_load_weight_f32(panel + 1 * DK_LANES_F32, (int)(k % 2));
             }
             if (2 < vectors) {
-                s02 += row[k] * dk_load_weight_f32(panel + 2 * DK_LANES_F32);
+                s02 += row[k] * dk_load_weight_f32(panel + 2 * DK_LANES_F32, (int)(k % 2));
             }
             if (3 < vectors) {
-                s03 += row[k] * dk_load_weight_f32(panel + 3 * DK_LANES_F32);
+                s03 += row[k] * dk_load_weight_f32(panel + 3 * DK_LANES_F32, (int)(k % 2));
             }
             if (4 < vectors) {
-                s04 += row[k] * dk_load_weight_f32(panel + 4 * DK_LANES_F32);
+                s04 += row[k] * dk_load_weight_f32(panel + 4 * DK_LANES_F32, (int)(k % 2));
             }
             if (5 < vectors) {
-                s05 += row[k] * dk_load_weight_f32(panel + 5 * DK_LANES_F32);
+                s05 += row[k] * dk_load_weight_f32(panel + 5 * DK_LANES_F32, (int)(k % 2));
             }
-            panel += terms->panel_step;
+            panel += (k + 1) % DK_EACH_F32 == 0 || k + 1 == depth ? terms->panel_step : 0;
         }
+        panel += dk_lines_free_f32(depth) * terms->panel_step;
     }
     if (0 < vectors) {
         dk_f32 sum = (s00 + s10) + (s20 + s30);
@@ -3259,13 +3699,38 @@ DK_FUNCTION void dk_pack_start_f32(float *panel, size_t block_units, size_t gate
 }
 
 #if DK_WEIGHTS < 4
+#if DK_WEIGHTS == 2
+DK_INLINE uint32_t dk_bfloat16(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (bits & 0x7fffffffu) > 0x7f800000u
+        ? bits >> 16 | 0x40u /* not a number; others to the nearest, ties to even */
+        : (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+}
+
+/* The `depth` lines of a segment as thinner weights in the same place: each is written where it, or
+ * one before it, was read. */
+DK_FUNCTION void dk_thin_f32(float *lines, size_t line, size_t depth)
+{
+    for (size_t k = 0; k < depth; k += 2) {
+        for (size_t u = 0; u < line; ++u) {
+            const float *const source = lines + k * line + u;
+            uint32_t word = dk_bfloat16(source[0]);
+            if (depth - k > 1) {
+                word |= dk_bfloat16(source[line]) << 16;
+            }
+            memcpy(lines + k / 2 * line + u, &word, sizeof word);
+        }
+    }
+}
+#else
 /* The lines of a block behind its first ones, `depth` lines of floats, as thinner weights in the
  * same place: each is written where it, or one before it, was read. */
 DK_FUNCTION void dk_thin_f32(float *block, size_t line, size_t depth)
 {
     const float *const source = block + line * DK_LINES_F32;
     dk_weight_f32 *const target = (dk_weight_f32 *)(void *)(block + line * DK_LINES_F32);
-#if DK_WEIGHTS == 1
     float *const scales = block + line;
     for (size_t u = 0; u < line; ++u) {
         float most = 0;
@@ -3276,26 +3741,17 @@ DK_FUNCTION void dk_thin_f32(float *block, size_t line, size_t depth)
         /* A row with NaN or infinity gives NaN. */
         scales[u] = most <= 3.402823466e+38f ? most / 127.0f : most - most;
     }
-#endif
     for (size_t k = 0; k < depth; ++k) {
         for (size_t u = 0; u < line; ++u) {
             float value;
             memcpy(&value, source + k * line + u, sizeof value);
-#if DK_WEIGHTS == 1
             const float whole = scales[u] > 0.0f ? rintf(value / scales[u]) : 0.0f;
             const int8_t weight = (int8_t)(whole > 127.0f ? 127.0f : whole < -127.0f ? -127.0f : whole);
-#else
-            uint32_t bits;
-            memcpy(&bits, &value, sizeof bits);
-            const int is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
-            const uint16_t weight = is_nan
-                ? (uint16_t)(bits >> 16 | 0x40u) /* to the nearest, ties to even */
-                : (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-#endif
             memcpy(target + k * line + u, &weight, sizeof weight);
         }
     }
 }
+#endif
 #endif
 
 /* The panel of a product from its matrices and starts; each thread of a team does a share. */
@@ -3327,7 +3783,15 @@ DK_FUNCTION void dk_pack_product_f32(float *panel, size_t block_units, size_t ga
     dk_wait(team);
     for (size_t block = dk_team_index(team); block * block_units < units; block += dk_team_size(team)) {
         const dk_room_f32 room = dk_room_of_f32(panel, block, units, block_units, 0, gates, lines);
+#if DK_WEIGHTS == 2
+        float *first = room.first + room.step * DK_LINES_F32;
+        for (size_t s = 0; s < segment_count; ++s) {
+            dk_thin_f32(first, room.step, matrices[s].depth);
+            first += room.step * matrices[s].depth;
+        }
+#else
         dk_thin_f32(room.first, room.step, lines - DK_LINES_F32);
+#endif
     }
     dk_wait(team);
 #endif
@@ -4496,19 +4960,24 @@ DK_INLINE dk_f64 dk_given_f64(uint64_t bits)
     return dk_from_bits_f64(none + hidden);
 }
 
-/* Whether a lane of `value` is more than `ulp` units of the last place from the number with the bits
+/* Whether one of the lanes is more than `ulp` units of the last place from the number with the bits
  * `right`. Integers are compared, which no flag for floating-point numbers changes. */
-DK_INLINE int dk_is_off_f64(dk_f64 value, uint64_t right, uint64_t ulp)
+DK_FUNCTION int dk_lanes_off_f64(const double *lanes, uint64_t right, uint64_t ulp)
 {
-    double lanes[DK_LANES_F64];
     int off = 0;
-    dk_store_f64(lanes, value);
     for (size_t i = 0; i < DK_LANES_F64; ++i) {
         uint64_t bits;
         memcpy(&bits, &lanes[i], sizeof bits);
         off |= (bits > right ? bits - right : right - bits) > ulp;
     }
     return off;
+}
+
+DK_INLINE int dk_is_off_f64(dk_f64 value, uint64_t right, uint64_t ulp)
+{
+    double lanes[DK_LANES_F64];
+    dk_store_f64(lanes, value);
+    return dk_lanes_off_f64(lanes, right, ulp);
 }
 
 /* 0 where it does, else the sum of 1: NaN and infinity, 2: signed zeros, 4: the order of sums,
@@ -4555,20 +5024,31 @@ DK_FUNCTION int dk_self_test_f64(void)
 typedef double dk_weight_f64;
 #define DK_SCALED_F64 0
 #define DK_LINES_F64 1
+#define DK_EACH_F64 1
 
-DK_INLINE dk_f64 dk_load_weight_f64(const dk_weight_f64 *source)
+DK_INLINE dk_f64 dk_load_weight_f64(const dk_weight_f64 *source, const int number)
 {
+    (void)number;
     return dk_load_f64(source);
 }
-enum { dk_lines_f64 = DK_LINES_F64 };
+enum {
+    dk_lines_f64 = DK_LINES_F64, /* that come before the weights of a block */
+    dk_each_f64 = DK_EACH_F64    /* consecutive k whose weights share a line */
+};
 
 /* Vector v of a line: of weights, or, where `plain`, of the packed columns of an outer product. */
-DK_INLINE dk_f64 dk_load_panel_f64(const dk_weight_f64 *line, size_t v, const int plain)
+DK_INLINE dk_f64 dk_load_panel_f64(const dk_weight_f64 *line, size_t v, const int number, const int plain)
 {
     if (plain) {
         return dk_load_f64((const double *)(const void *)line + v * DK_LANES_F64);
     }
-    return dk_load_weight_f64(line + v * DK_LANES_F64);
+    return dk_load_weight_f64(line + v * DK_LANES_F64, number);
+}
+
+/* Lines that a segment has room for and thin weights do not fill. */
+DK_INLINE size_t dk_lines_free_f64(size_t depth)
+{
+    return depth - (depth + DK_EACH_F64 - 1) / DK_EACH_F64;
 }
 
 /* Operand rows of one term of the sum: row r starts at operand + r * stride. */
@@ -4606,6 +5086,7 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
 {
     const dk_f64 zero = dk_splat_f64(0);
     const int plain = k_stride != 1; /* an outer product */
+    const size_t each = plain ? 1 : DK_EACH_F64;
     const dk_weight_f64 *panel = terms->panel;
     const size_t panel_step = terms->panel_step * (plain ? sizeof(double) / sizeof *panel : 1);
     dk_f64 s00 = zero, s01 = zero, s02 = zero, s03 = zero, s04 = zero, s05 = zero;
@@ -4773,36 +5254,36 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
         const double *const row5 = row4 + (5 < rows ? stride : 0);
         const double *const row6 = row5 + (6 < rows ? stride : 0);
         const double *const row7 = row6 + (7 < rows ? stride : 0);
-        for (size_t k = 0; k < end; k += k_stride) {
+        for (size_t k = 0; k < end; k += k_stride * each) {
             if (rows > vectors) {
                 dk_f64 w0 = zero;
                 if (0 < vectors) {
-                    w0 = dk_load_panel_f64(panel, 0, plain);
+                    w0 = dk_load_panel_f64(panel, 0, 0, plain);
                     DK_KEEP(w0);
                 }
                 dk_f64 w1 = zero;
                 if (1 < vectors) {
-                    w1 = dk_load_panel_f64(panel, 1, plain);
+                    w1 = dk_load_panel_f64(panel, 1, 0, plain);
                     DK_KEEP(w1);
                 }
                 dk_f64 w2 = zero;
                 if (2 < vectors) {
-                    w2 = dk_load_panel_f64(panel, 2, plain);
+                    w2 = dk_load_panel_f64(panel, 2, 0, plain);
                     DK_KEEP(w2);
                 }
                 dk_f64 w3 = zero;
                 if (3 < vectors) {
-                    w3 = dk_load_panel_f64(panel, 3, plain);
+                    w3 = dk_load_panel_f64(panel, 3, 0, plain);
                     DK_KEEP(w3);
                 }
                 dk_f64 w4 = zero;
                 if (4 < vectors) {
-                    w4 = dk_load_panel_f64(panel, 4, plain);
+                    w4 = dk_load_panel_f64(panel, 4, 0, plain);
                     DK_KEEP(w4);
                 }
                 dk_f64 w5 = zero;
                 if (5 < vectors) {
-                    w5 = dk_load_panel_f64(panel, 5, plain);
+                    w5 = dk_load_panel_f64(panel, 5, 0, plain);
                     DK_KEEP(w5);
                 }
                 if (0 < rows) {
@@ -4983,7 +5464,7 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
                 }
             } else {
                 if (0 < vectors) {
-                    dk_f64 weight = dk_load_panel_f64(panel, 0, plain);
+                    dk_f64 weight = dk_load_panel_f64(panel, 0, 0, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s00 += row0[k] * weight;
@@ -5005,7 +5486,7 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
                     }
                 }
                 if (1 < vectors) {
-                    dk_f64 weight = dk_load_panel_f64(panel, 1, plain);
+                    dk_f64 weight = dk_load_panel_f64(panel, 1, 0, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s01 += row0[k] * weight;
@@ -5027,7 +5508,7 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
                     }
                 }
                 if (2 < vectors) {
-                    dk_f64 weight = dk_load_panel_f64(panel, 2, plain);
+                    dk_f64 weight = dk_load_panel_f64(panel, 2, 0, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s02 += row0[k] * weight;
@@ -5049,7 +5530,7 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
                     }
                 }
                 if (3 < vectors) {
-                    dk_f64 weight = dk_load_panel_f64(panel, 3, plain);
+                    dk_f64 weight = dk_load_panel_f64(panel, 3, 0, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s03 += row0[k] * weight;
@@ -5071,7 +5552,7 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
                     }
                 }
                 if (4 < vectors) {
-                    dk_f64 weight = dk_load_panel_f64(panel, 4, plain);
+                    dk_f64 weight = dk_load_panel_f64(panel, 4, 0, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s04 += row0[k] * weight;
@@ -5093,7 +5574,7 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
                     }
                 }
                 if (5 < vectors) {
-                    dk_f64 weight = dk_load_panel_f64(panel, 5, plain);
+                    dk_f64 weight = dk_load_panel_f64(panel, 5, 0, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s05 += row0[k] * weight;
@@ -5117,6 +5598,7 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
             }
             panel += panel_step;
         }
+        panel += plain ? 0 : dk_lines_free_f64(terms->segments[s].depth) * panel_step;
     }
 #if DK_SCALED_F64
     if (0 < vectors && !plain) {
@@ -5514,110 +5996,111 @@ DK_INLINE void dk_multiply_row_f64(const size_t vectors, const dk_terms_f64 *ter
         for (; depth - k >= DK_SPLIT; k += DK_SPLIT) {
             if (0 < DK_SPLIT) {
                 if (0 < vectors) {
-                    s00 += row[k + 0] * dk_load_weight_f64(panel + 0 * DK_LANES_F64);
+                    s00 += row[k + 0] * dk_load_weight_f64(panel + 0 * DK_LANES_F64, 0);
                 }
                 if (1 < vectors) {
-                    s01 += row[k + 0] * dk_load_weight_f64(panel + 1 * DK_LANES_F64);
+                    s01 += row[k + 0] * dk_load_weight_f64(panel + 1 * DK_LANES_F64, 0);
                 }
                 if (2 < vectors) {
-                    s02 += row[k + 0] * dk_load_weight_f64(panel + 2 * DK_LANES_F64);
+                    s02 += row[k + 0] * dk_load_weight_f64(panel + 2 * DK_LANES_F64, 0);
                 }
                 if (3 < vectors) {
-                    s03 += row[k + 0] * dk_load_weight_f64(panel + 3 * DK_LANES_F64);
+                    s03 += row[k + 0] * dk_load_weight_f64(panel + 3 * DK_LANES_F64, 0);
                 }
                 if (4 < vectors) {
-                    s04 += row[k + 0] * dk_load_weight_f64(panel + 4 * DK_LANES_F64);
+                    s04 += row[k + 0] * dk_load_weight_f64(panel + 4 * DK_LANES_F64, 0);
                 }
                 if (5 < vectors) {
-                    s05 += row[k + 0] * dk_load_weight_f64(panel + 5 * DK_LANES_F64);
+                    s05 += row[k + 0] * dk_load_weight_f64(panel + 5 * DK_LANES_F64, 0);
                 }
-                panel += terms->panel_step;
+                panel += 0 == DK_EACH_F64 - 1 || DK_EACH_F64 == 1 ? terms->panel_step : 0;
             }
             if (1 < DK_SPLIT) {
                 if (0 < vectors) {
-                    s10 += row[k + 1] * dk_load_weight_f64(panel + 0 * DK_LANES_F64);
+                    s10 += row[k + 1] * dk_load_weight_f64(panel + 0 * DK_LANES_F64, 1);
                 }
                 if (1 < vectors) {
-                    s11 += row[k + 1] * dk_load_weight_f64(panel + 1 * DK_LANES_F64);
+                    s11 += row[k + 1] * dk_load_weight_f64(panel + 1 * DK_LANES_F64, 1);
                 }
                 if (2 < vectors) {
-                    s12 += row[k + 1] * dk_load_weight_f64(panel + 2 * DK_LANES_F64);
+                    s12 += row[k + 1] * dk_load_weight_f64(panel + 2 * DK_LANES_F64, 1);
                 }
                 if (3 < vectors) {
-                    s13 += row[k + 1] * dk_load_weight_f64(panel + 3 * DK_LANES_F64);
+                    s13 += row[k + 1] * dk_load_weight_f64(panel + 3 * DK_LANES_F64, 1);
                 }
                 if (4 < vectors) {
-                    s14 += row[k + 1] * dk_load_weight_f64(panel + 4 * DK_LANES_F64);
+                    s14 += row[k + 1] * dk_load_weight_f64(panel + 4 * DK_LANES_F64, 1);
                 }
                 if (5 < vectors) {
-                    s15 += row[k + 1] * dk_load_weight_f64(panel + 5 * DK_LANES_F64);
+                    s15 += row[k + 1] * dk_load_weight_f64(panel + 5 * DK_LANES_F64, 1);
                 }
-                panel += terms->panel_step;
+                panel += 1 == DK_EACH_F64 - 1 || DK_EACH_F64 == 1 ? terms->panel_step : 0;
             }
             if (2 < DK_SPLIT) {
                 if (0 < vectors) {
-                    s20 += row[k + 2] * dk_load_weight_f64(panel + 0 * DK_LANES_F64);
+                    s20 += row[k + 2] * dk_load_weight_f64(panel + 0 * DK_LANES_F64, 0);
                 }
                 if (1 < vectors) {
-                    s21 += row[k + 2] * dk_load_weight_f64(panel + 1 * DK_LANES_F64);
+                    s21 += row[k + 2] * dk_load_weight_f64(panel + 1 * DK_LANES_F64, 0);
                 }
                 if (2 < vectors) {
-                    s22 += row[k + 2] * dk_load_weight_f64(panel + 2 * DK_LANES_F64);
+                    s22 += row[k + 2] * dk_load_weight_f64(panel + 2 * DK_LANES_F64, 0);
                 }
                 if (3 < vectors) {
-                    s23 += row[k + 2] * dk_load_weight_f64(panel + 3 * DK_LANES_F64);
+                    s23 += row[k + 2] * dk_load_weight_f64(panel + 3 * DK_LANES_F64, 0);
                 }
                 if (4 < vectors) {
-                    s24 += row[k + 2] * dk_load_weight_f64(panel + 4 * DK_LANES_F64);
+                    s24 += row[k + 2] * dk_load_weight_f64(panel + 4 * DK_LANES_F64, 0);
                 }
                 if (5 < vectors) {
-                    s25 += row[k + 2] * dk_load_weight_f64(panel + 5 * DK_LANES_F64);
+                    s25 += row[k + 2] * dk_load_weight_f64(panel + 5 * DK_LANES_F64, 0);
                 }
-                panel += terms->panel_step;
+                panel += 0 == DK_EACH_F64 - 1 || DK_EACH_F64 == 1 ? terms->panel_step : 0;
             }
             if (3 < DK_SPLIT) {
                 if (0 < vectors) {
-                    s30 += row[k + 3] * dk_load_weight_f64(panel + 0 * DK_LANES_F64);
+                    s30 += row[k + 3] * dk_load_weight_f64(panel + 0 * DK_LANES_F64, 1);
                 }
                 if (1 < vectors) {
-                    s31 += row[k + 3] * dk_load_weight_f64(panel + 1 * DK_LANES_F64);
+                    s31 += row[k + 3] * dk_load_weight_f64(panel + 1 * DK_LANES_F64, 1);
                 }
                 if (2 < vectors) {
-                    s32 += row[k + 3] * dk_load_weight_f64(panel + 2 * DK_LANES_F64);
+                    s32 += row[k + 3] * dk_load_weight_f64(panel + 2 * DK_LANES_F64, 1);
                 }
                 if (3 < vectors) {
-                    s33 += row[k + 3] * dk_load_weight_f64(panel + 3 * DK_LANES_F64);
+                    s33 += row[k + 3] * dk_load_weight_f64(panel + 3 * DK_LANES_F64, 1);
                 }
                 if (4 < vectors) {
-                    s34 += row[k + 3] * dk_load_weight_f64(panel + 4 * DK_LANES_F64);
+                    s34 += row[k + 3] * dk_load_weight_f64(panel + 4 * DK_LANES_F64, 1);
                 }
                 if (5 < vectors) {
-                    s35 += row[k + 3] * dk_load_weight_f64(panel + 5 * DK_LANES_F64);
+                    s35 += row[k + 3] * dk_load_weight_f64(panel + 5 * DK_LANES_F64, 1);
                 }
-                panel += terms->panel_step;
+                panel += 1 == DK_EACH_F64 - 1 || DK_EACH_F64 == 1 ? terms->panel_step : 0;
             }
         }
         for (; k < depth; ++k) {
             if (0 < vectors) {
-                s00 += row[k] * dk_load_weight_f64(panel + 0 * DK_LANES_F64);
+                s00 += row[k] * dk_load_weight_f64(panel + 0 * DK_LANES_F64, (int)(k % 2));
             }
             if (1 < vectors) {
-                s01 += row[k] * dk_load_weight_f64(panel + 1 * DK_LANES_F64);
+                s01 += row[k] * dk_load_weight_f64(panel + 1 * DK_LANES_F64, (int)(k % 2));
             }
             if (2 < vectors) {
-                s02 += row[k] * dk_load_weight_f64(panel + 2 * DK_LANES_F64);
+                s02 += row[k] * dk_load_weight_f64(panel + 2 * DK_LANES_F64, (int)(k % 2));
             }
             if (3 < vectors) {
-                s03 += row[k] * dk_load_weight_f64(panel + 3 * DK_LANES_F64);
+                s03 += row[k] * dk_load_weight_f64(panel + 3 * DK_LANES_F64, (int)(k % 2));
             }
             if (4 < vectors) {
-                s04 += row[k] * dk_load_weight_f64(panel + 4 * DK_LANES_F64);
+                s04 += row[k] * dk_load_weight_f64(panel + 4 * DK_LANES_F64, (int)(k % 2));
             }
             if (5 < vectors) {
-                s05 += row[k] * dk_load_weight_f64(panel + 5 * DK_LANES_F64);
+                s05 += row[k] * dk_load_weight_f64(panel + 5 * DK_LANES_F64, (int)(k % 2));
             }
-            panel += terms->panel_step;
+            panel += (k + 1) % DK_EACH_F64 == 0 || k + 1 == depth ? terms->panel_step : 0;
         }
+        panel += dk_lines_free_f64(depth) * terms->panel_step;
     }
     if (0 < vectors) {
         dk_f64 sum = (s00 + s10) + (s20 + s30);

@@ -417,7 +417,10 @@ static void DK_NAME(forward_chunk)(
             dk_begin_states(call->states, 1, call->own_rows, span, call->step_team);
             dk_wait(call->step_team);
         }
-        DK_NAME(forward_step)(call, call->own_rows, span, call->step_team);
+        const size_t live = dk_live_rows(call->alive, local, call->own_rows);
+        if (live != 0) {
+            DK_NAME(forward_step)(call, live, span, call->step_team);
+        }
         if (call->alive != NULL) {
             dk_freeze_states(call->states, 1, call->own_rows, span, call->alive, call->step_team);
             dk_wait(call->step_team);
@@ -434,7 +437,9 @@ static void DK_NAME(forward_chunk)(
     }
 }
 
-dk_status DK_NAME(forward)(const DK_NAME(forward_args) *args, const dk_team *team)
+/* The whole pass, by a team or in a pipeline. */
+DK_FUNCTION dk_status DK_NAME(forward_run)(
+    const DK_NAME(forward_args) *args, const dk_team *team, const dk_pipeline *pipeline)
 {
     DK_NAME(forward_call) call = {0};
     dk_status status = DK_NULL_POINTER;
@@ -450,13 +455,26 @@ dk_status DK_NAME(forward)(const DK_NAME(forward_args) *args, const dk_team *tea
     DK_NAME(forward_start)(&call, team);
     for (size_t done = 0; done < all;) {
         const size_t rest = all - done;
-        const size_t steps = rest < chunk ? rest : chunk;
+        const size_t steps = dk_next_steps(pipeline, done, all, chunk);
+        dk_wait_for_steps(pipeline, done + steps);
         DK_NAME(forward_chunk)(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
+        dk_publish_steps(pipeline, done);
     }
     dk_end_states(call.states, 1, call.first_row, call.own_rows, call.step_team);
     dk_wait(team);
     return DK_OK;
+}
+
+dk_status DK_NAME(forward)(const DK_NAME(forward_args) *args, const dk_team *team)
+{
+    return DK_NAME(forward_run)(args, team, NULL);
+}
+
+dk_status DK_NAME(forward_pipelined)(const DK_NAME(forward_args) *args, const dk_pipeline *pipeline)
+{
+    const dk_status status = dk_check_pipeline(pipeline);
+    return status != DK_OK ? status : DK_NAME(forward_run)(args, NULL, pipeline);
 }
 
 /* ---- backward ------------------------------------------------------------------------------ */
@@ -991,7 +1009,10 @@ static void DK_NAME(backward_chunk)(
         const size_t step = !call->reverse ? steps - 1 - k : k;
         const size_t local = step * rows + call->first_row;
         const dk_span span = {first * rows + local, local};
-        DK_NAME(backward_step)(call, call->own_rows, span, call->step_team);
+        const size_t live = dk_live_rows(call->alive, local, call->own_rows);
+        if (live != 0) {
+            DK_NAME(backward_step)(call, live, span, call->step_team);
+        }
         if (call->alive != NULL) {
             dk_freeze_states(call->states, 1, call->own_rows, span, call->alive, call->step_team);
             dk_wait(call->step_team);
@@ -1009,7 +1030,9 @@ static void DK_NAME(backward_chunk)(
     }
 }
 
-dk_status DK_NAME(backward)(const DK_NAME(backward_args) *args, const dk_team *team)
+/* The whole pass, by a team or in a pipeline. */
+DK_FUNCTION dk_status DK_NAME(backward_run)(
+    const DK_NAME(backward_args) *args, const dk_team *team, const dk_pipeline *pipeline)
 {
     DK_NAME(backward_call) call = {0};
     dk_status status = DK_NULL_POINTER;
@@ -1030,12 +1053,26 @@ dk_status DK_NAME(backward)(const DK_NAME(backward_args) *args, const dk_team *t
         const size_t rest = all - done;
         /* The chunks of the forward pass, from the last one on. */
         const size_t steps = rest % chunk == 0 ? chunk : rest % chunk;
+        dk_wait_for_steps(pipeline, done + steps);
         DK_NAME(backward_chunk)(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
+        dk_publish_steps(pipeline, done);
     }
     dk_end_states(call.states, 1, call.first_row, call.own_rows, call.step_team);
     dk_wait(team);
     return DK_OK;
+}
+
+dk_status DK_NAME(backward)(const DK_NAME(backward_args) *args, const dk_team *team)
+{
+    return DK_NAME(backward_run)(args, team, NULL);
+}
+
+dk_status DK_NAME(backward_pipelined)(const DK_NAME(backward_args) *args,
+    const dk_pipeline *pipeline)
+{
+    const dk_status status = dk_check_pipeline(pipeline);
+    return status != DK_OK ? status : DK_NAME(backward_run)(args, NULL, pipeline);
 }
 
 /* ---- one step, and sizes -------------------------------------------------------------------- */

@@ -201,8 +201,16 @@ dk_status mamba2_f32_memory_needed(
 /* All steps. Every member of `team` calls with the same args; NULL is a team of one. */
 dk_status mamba2_f32_forward(const mamba2_f32_forward_args *args, const dk_team *team);
 
+/* The same on the thread that calls, in a pipeline of such calls; the bits are those of _forward.
+ * DK_BAD_SIZE where DK_NO_THREADS is defined. */
+dk_status mamba2_f32_forward_pipelined(const mamba2_f32_forward_args *args, const dk_pipeline *pipeline);
+
 /* Gradients of everything, from the cotangents of outputs and last states. */
 dk_status mamba2_f32_backward(const mamba2_f32_backward_args *args, const dk_team *team);
+
+/* The same in a pipeline, whole chunks at a time. Steps are counted against the order of the recurrence;
+ * what it reads from are the gradients of inputs of the layer above. */
+dk_status mamba2_f32_backward_pipelined(const mamba2_f32_backward_args *args, const dk_pipeline *pipeline);
 
 /* One step: sizes.steps must be 1. */
 dk_status mamba2_f32_step(const mamba2_f32_forward_args *args, const dk_team *team);
@@ -304,7 +312,11 @@ dk_status mamba2_f64_memory_needed(
 
 dk_status mamba2_f64_forward(const mamba2_f64_forward_args *args, const dk_team *team);
 
+dk_status mamba2_f64_forward_pipelined(const mamba2_f64_forward_args *args, const dk_pipeline *pipeline);
+
 dk_status mamba2_f64_backward(const mamba2_f64_backward_args *args, const dk_team *team);
+
+dk_status mamba2_f64_backward_pipelined(const mamba2_f64_backward_args *args, const dk_pipeline *pipeline);
 
 dk_status mamba2_f64_step(const mamba2_f64_forward_args *args, const dk_team *team);
 

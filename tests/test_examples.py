@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import derive
+from derive.cells import from_spec
 from derive.cli.main import status
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
@@ -159,6 +160,60 @@ def test_gradients_of_the_classifier_are_those_of_its_loss(both: bool) -> None:
     ordered = [gradients[name] for name in model.params]
     expected = sum(np.vdot(d, v) for d, v in zip(ordered, directions, strict=True))
     assert abs(observed - expected) < 1e-8
+
+
+@pytest.mark.parametrize(
+    ("spec", "sizes"),
+    [
+        ("fast_grnn:low_rank=true", {"R": 2, "Q": 3}),
+        ("mamba", {"K": 2, "R": 2}),
+        ("slstm", {"N": 2, "D": 3}),
+        ("lstm:projection=true", {"P": 4}),
+    ],
+)
+def test_examples_take_cells_with_any_dimensions(spec: str, sizes: dict[str, int]) -> None:
+    """Their gradients are those of their losses: along one direction in all parameters."""
+    kernel = derive.compile(from_spec(spec), target="numpy", dtype="float64")
+    random = np.random.default_rng(0)
+    images = digits_example.Images(random.random((8, 5, 8)), random.integers(0, 10, 5))
+    lengths = np.array([8, 3, 1, 5, 8])
+    x, y = random.integers(0, 6, (2, 5, 3))
+    reader = digits_example.Classifier(kernel, hidden=5, both=True, sizes=sizes)
+    writer = text_example.CharacterModel(kernel, 6, embedding=4, hidden=5, seed=0, sizes=sizes)
+    for model, arguments in ((reader, (images, lengths)), (writer, (x, y, None))):
+        gradients = model.gradients(*arguments)[1]
+        directions = {name: random.normal(size=a.shape) for name, a in model.params.items()}
+        observed = slope(
+            lambda model=model, arguments=arguments: model.gradients(*arguments)[0],
+            list(model.params.values()), list(directions.values()),
+        )  # fmt: skip
+        expected = sum(np.vdot(gradients[name], v) for name, v in directions.items())
+        assert abs(observed - expected) < 1e-7
+    text = next(writer.write(np.array([1, 2])))
+    assert 0 <= text < 6
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["fast_grnn:low_rank=true"], "--size R=2 --size Q=2"),
+        (["lstm", "--size", "Z=2"], "no dimension Z; it has H, I"),
+        (["gru_d"], "inputs"),
+        (["no_such_cell"], "no_such_cell"),
+    ],
+)
+@pytest.mark.parametrize("example", [digits_example, text_example])
+def test_examples_say_which_size_is_missing(example, options: list[str], said: str) -> None:
+    if example is digits_example:
+        pytest.importorskip("sklearn")
+    with pytest.raises(SystemExit, match=re.escape(said)):
+        example.main([*options, "--target", "numpy"])
+
+
+def test_digits_say_what_they_come_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(SystemExit, match="pip install scikit-learn"):
+        digits_example.main(["lstm"])
 
 
 # --- training on text -----------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
     python docs/examples/character_model.py
     python docs/examples/character_model.py lstm gru my.cell --steps 2000 --hidden 256
+    python docs/examples/character_model.py fast_grnn:low_rank=true --size R=16 --size Q=32
 
 The text is the help that comes with every Python (`pydoc_data.topics`). The recurrent part is
 generated code alone, forward and backward; NumPy does the rest: embedding, softmax, Adam.
@@ -20,7 +21,7 @@ import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from widths import size, widths
 
 import derive
 from derive.cells import from_spec
+from derive.errors import DeriveError
 from derive.train import Adam, clip_by_norm, cross_entropy
 
 Array = np.ndarray
@@ -137,15 +140,19 @@ class CharacterModel:
     """Embedding, one recurrent layer, softmax. The layer is a kernel of any cell."""
 
     def __init__(
-        self, kernel: Any, symbols: int, *, embedding: int, hidden: int, seed: int
-    ) -> None:
+        self, kernel: Any, symbols: int, *, embedding: int, hidden: int, seed: int,
+        sizes: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
         self.kernel = kernel
-        self.cell = kernel.init(I=embedding, H=hidden, seed=seed)
+        wide = widths(kernel.signature, inputs=embedding, hidden=hidden, given=sizes or {})
+        self.cell = kernel.init(**wide, seed=seed)
         if "b_f" in self.cell:
             self.cell["b_f"] += 1  # a forget gate that begins open: Jozefowicz et al. 2015
         random = np.random.default_rng(seed)
         self.table = random.normal(size=(symbols, embedding)).astype(kernel.dtype)
-        self.readout = (random.normal(size=(hidden, symbols)) / hidden**0.5).astype(kernel.dtype)
+        run = kernel.forward(self.cell, np.zeros((1, 1, embedding)), training=False)
+        width = run.output[0, 0].size
+        self.readout = (random.normal(size=(width, symbols)) / width**0.5).astype(kernel.dtype)
         self.bias = np.zeros(symbols, kernel.dtype)
 
     @property
@@ -158,13 +165,18 @@ class CharacterModel:
     def size(self) -> int:
         return sum(array.size for array in self.params.values())
 
+    def _logits(self, output: Array, lead: int) -> Array:
+        """Of an output whose first `lead` axes are steps and rows; all others are one vector."""
+        return output.reshape(*output.shape[:lead], -1) @ self.readout + self.bias
+
     def gradients(
         self, x: Array, y: Array, state: dict[str, Array] | None
     ) -> tuple[float, dict[str, Array], dict[str, Array]]:
         """Loss in nats, gradients, last state. x, y: [T, B] characters and their successors."""
         run = self.kernel.forward(self.cell, self.table[x], state)
-        loss, d_logits = cross_entropy(run.output @ self.readout + self.bias, y)
-        grads = self.kernel.backward(run, d_logits @ self.readout.T)
+        loss, d_logits = cross_entropy(self._logits(run.output, 2), y)
+        d_output = d_logits @ self.readout.T
+        grads = self.kernel.backward(run, d_output.reshape(run.output.shape))
 
         rows = d_logits.reshape(-1, d_logits.shape[-1])
         d_readout = run.output.reshape(len(rows), -1).T @ rows
@@ -183,7 +195,7 @@ class CharacterModel:
         for start in range(0, len(inputs), chunk):
             x, y = inputs[start : start + chunk], targets[start : start + chunk]
             run = self.kernel.forward(self.cell, self.table[x], state, training=False)
-            loss, _ = cross_entropy(run.output @ self.readout + self.bias, y)
+            loss, _ = cross_entropy(self._logits(run.output, 2), y)
             total += loss * len(x)
             state = run.states
         return total / len(inputs) * BITS
@@ -195,7 +207,7 @@ class CharacterModel:
         for number in prompt:
             output, state = self.kernel.step(self.cell, self.table[[number]], state)
         while True:
-            logits = (output @ self.readout + self.bias)[0].astype(np.float64) / temperature
+            logits = self._logits(output, 1)[0].astype(np.float64) / temperature
             heights = np.cumsum(np.exp(logits - logits.max()))
             number = int(np.searchsorted(heights, random.random() * heights[-1]))
             yield number
@@ -214,6 +226,7 @@ class Settings:
     rate: float
     clip: float
     seed: int
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 def train(
@@ -255,6 +268,7 @@ def build(
         embedding=settings.embedding,
         hidden=settings.hidden,
         seed=settings.seed,
+        sizes=settings.sizes,
     )
 
 
@@ -319,6 +333,13 @@ def train_and_judge(
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = arguments().parse_args(argv)
+    try:
+        run(options)
+    except (DeriveError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+
+
+def run(options: argparse.Namespace) -> None:
     console, bar_console = Console(), Console(stderr=True)
     text = python_help()
     corpus = Corpus.of(text)
@@ -331,11 +352,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     cells = [read(spec) for spec in options.cells]
     settings = Settings(
         steps=options.steps, hidden=options.hidden, embedding=options.embedding,
-        rows=32, chunk=64, rate=options.rate, clip=1.0, seed=options.seed,
+        rows=32, chunk=64, rate=options.rate, clip=1.0, seed=options.seed, sizes=dict(options.size),
     )  # fmt: skip
     short = Settings(
         steps=options.check, hidden=32, embedding=16,
-        rows=16, chunk=32, rate=options.rate, clip=1.0, seed=options.seed,
+        rows=16, chunk=32, rate=options.rate, clip=1.0, seed=options.seed, sizes=dict(options.size),
     )  # fmt: skip
 
     compared, results, models = {}, [], []
@@ -390,7 +411,11 @@ def arguments() -> argparse.ArgumentParser:
         "cells", nargs="*", default=CELLS, help="`.cell` files, or names of the catalogue"
     )
     parser.add_argument("--steps", type=positive, default=800, help="of training")
-    parser.add_argument("--hidden", type=positive, default=192, help="width of the state")
+    parser.add_argument("--hidden", type=positive, default=192, help="H, the width of the state")
+    parser.add_argument(
+        "--size", type=size, action="append", default=[], metavar="R=2",
+        help="length of another dimension; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--embedding", type=positive, default=64, help="width of the input")
     parser.add_argument("--target", choices=("c", "numpy"), default="c", help="of the long run")
     parser.add_argument("--threads", type=positive, default=1, help="of the C target")

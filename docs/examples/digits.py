@@ -2,13 +2,15 @@
 
     python docs/examples/digits.py
     python docs/examples/digits.py ugrnn my.cell --epochs 100
+    python docs/examples/digits.py fast_grnn:low_rank=true --size R=4 --size Q=8
 
 The 1797 images of 8 x 8 pixels are those of scikit-learn (`pip install scikit-learn`). An
 image is a sequence of T = 8 rows of I = 8 pixels; a fifth of them is kept for judging. Half
 of the images in training lose rows at their lower edge, by `lengths`, so that in the end one
 can ask how many rows it takes. Each cell is trained twice: reading down, and both ways, where
 a second set of weights reads up from the last row (`reverse=True`) and both last states are
-classified together.
+classified together. The last state is that of what the cell puts out, or all of its states where it
+puts out none.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -30,9 +32,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from widths import size, widths
 
 import derive
 from derive.cells import from_spec
+from derive.errors import DeriveError
 from derive.train import Adam, clip_by_norm, cross_entropy
 
 Array = np.ndarray
@@ -57,8 +61,13 @@ class Images:
 
 def load_images(seed: int = 0) -> tuple[Images, Images]:
     """Four fifths to train on, one fifth to judge by, after one shuffle."""
-    from sklearn.datasets import load_digits
-
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise SystemExit(
+            "the digits come with scikit-learn, which is not installed\n"
+            "  hint: pip install scikit-learn"
+        ) from None
     digits = load_digits()
     images = Images(np.ascontiguousarray(digits.images.transpose(1, 0, 2)) / 16, digits.target)
     order = np.random.default_rng(seed).permutation(len(images))
@@ -67,13 +76,24 @@ def load_images(seed: int = 0) -> tuple[Images, Images]:
 
 
 class Classifier:
-    """One recurrent layer, in one direction or both, and a softmax on the last state h."""
+    """One recurrent layer, in one direction or both, and a softmax on the last state.
 
-    def __init__(self, kernel: Any, *, hidden: int = 64, both: bool = False, seed: int = 0) -> None:
+    sizes: lengths of the cell's dimensions other than that of its input, 8, and H, `hidden`.
+    """
+
+    def __init__(
+        self, kernel: Any, *, hidden: int = 64, both: bool = False, seed: int = 0,
+        sizes: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
         self.kernel = kernel
-        self.reader = [kernel.init(I=8, H=hidden, seed=seed + k) for k in range(1 + both)]
+        wide = widths(kernel.signature, inputs=8, hidden=hidden, given=sizes or {})
+        self.reader = [kernel.init(**wide, seed=seed + k) for k in range(1 + both)]
+        states = kernel.signature.states
+        put_out = [name for name in states if f"{name}_next" in kernel.signature.outputs]
+        self.states = put_out or list(states)
+        (first, *_) = self._read(np.zeros((1, 1, 8)), None, training=False)
         random = np.random.default_rng(seed)
-        shape = (hidden * len(self.reader), CLASSES)
+        shape = (self._last([first]).shape[1] * len(self.reader), CLASSES)
         self.readout = (random.normal(size=shape) / shape[0] ** 0.5).astype(kernel.dtype)
         self.bias = np.zeros(CLASSES, kernel.dtype)
 
@@ -94,14 +114,26 @@ class Classifier:
             for direction, params in enumerate(self.reader)
         ]
 
+    def _last(self, runs: Sequence[Any]) -> Array:
+        """The last states of all runs side by side, [B, width]."""
+        parts = [run.states[name] for run in runs for name in self.states]
+        return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+
     def gradients(self, images: Images, lengths: Array | None) -> tuple[float, dict[str, Array]]:
         runs = self._read(images.x, lengths, training=True)
-        last = np.concatenate([run.states["h"] for run in runs], axis=1)
+        last = self._last(runs)
         loss, d_logits = cross_entropy(last @ self.readout + self.bias, images.y)
-        d_last = np.split(d_logits @ self.readout.T, len(runs), axis=1)
+        d_last = d_logits @ self.readout.T
         found = {"readout": last.T @ d_logits, "bias": d_logits.sum(axis=0)}
-        for k, (run, d_h) in enumerate(zip(runs, d_last, strict=True)):
-            grads = self.kernel.backward(run, d_states={"h": d_h})
+        at = 0
+        for k, run in enumerate(runs):
+            d_states = {}
+            for name in self.states:
+                state = run.states[name]
+                end = at + state[0].size
+                d_states[name] = d_last[:, at:end].reshape(state.shape)
+                at = end
+            grads = self.kernel.backward(run, d_states=d_states)
             found |= {f"{name}_{k}": gradient for name, gradient in grads.params.items()}
         return loss, found
 
@@ -109,8 +141,7 @@ class Classifier:
         """Part of the images that is right when the first `rows` rows are read."""
         lengths = np.full(len(images), rows)
         runs = self._read(images.x, lengths, training=False)
-        last = np.concatenate([run.states["h"] for run in runs], axis=1)
-        right = (last @ self.readout + self.bias).argmax(axis=1) == images.y
+        right = (self._last(runs) @ self.readout + self.bias).argmax(axis=1) == images.y
         return float(right.mean())
 
 
@@ -162,6 +193,13 @@ class Result:
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = arguments().parse_args(argv)
+    try:
+        run(options)
+    except (DeriveError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+
+
+def run(options: argparse.Namespace) -> None:
     training, judging = load_images(options.seed)
     results = []
     with Progress(console=Console(stderr=True), transient=True) as bar:
@@ -173,7 +211,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             for both in (False, True):
                 name = f"{cell.name}, both ways" if both else cell.name
                 task = bar.add_task(name, total=options.epochs)
-                model = Classifier(kernel, hidden=options.hidden, both=both, seed=options.seed)
+                model = Classifier(
+                    kernel, hidden=options.hidden, both=both, seed=options.seed,
+                    sizes=dict(options.size),
+                )  # fmt: skip
                 began = time.process_time()
                 losses = train(
                     model,
@@ -201,10 +242,14 @@ def arguments() -> argparse.ArgumentParser:
         "cells",
         nargs="*",
         default=("lstm", "gru"),
-        help="with a state h: `.cell` files, or names of the catalogue",
+        help="`.cell` files, or names of the catalogue",
     )
     parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--hidden", type=int, default=64, help="width of the state")
+    parser.add_argument("--hidden", type=int, default=64, help="H, the width of the state")
+    parser.add_argument(
+        "--size", type=size, action="append", default=[], metavar="R=2",
+        help="length of another dimension; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--target", choices=("c", "numpy"), default="c")
     parser.add_argument("--threads", type=int, default=1, help="of the C target")
     parser.add_argument("--seed", type=int, default=0, help="of the split and all parameters")

@@ -54,7 +54,7 @@ def load(path: str | os.PathLike[str]) -> Cell:
 Result = TypeVar("Result")
 
 
-def _by_text(function: Callable[..., Result]) -> Callable[..., Result]:
+def by_text(function: Callable[..., Result]) -> Callable[..., Result]:
     """Remembers results by canonical text: equal cells may order their parameters differently."""
     known: OrderedDict[tuple[Any, ...], Result] = OrderedDict()
 
@@ -67,6 +67,7 @@ def _by_text(function: Callable[..., Result]) -> Callable[..., Result]:
                 known.popitem(last=False)
         return known[key]
 
+    remembered.cache_clear = known.clear  # type: ignore[attr-defined]
     return remembered
 
 
@@ -99,14 +100,14 @@ def _stage(cell: Cell, what: str, hint: str | None = None) -> Iterator[None]:
         ) from error
 
 
-@_by_text
+@by_text
 def differentiate(cell: Cell) -> Gradient:
     """The gradient of one time step: cotangents d_NAME of every array of the forward pass."""
     with _stage(cell, "differentiation"):
         return reverse_step(cell.step)
 
 
-@_by_text
+@by_text
 def tangent(cell: Cell) -> Cell:
     """The cell of directional derivatives: what `cell` computes, and its tangents.
 
@@ -127,7 +128,7 @@ def tangent(cell: Cell) -> Cell:
         return _written(cell, from_step.declaration(step, *_of_tangent(cell)))
 
 
-@_by_text
+@by_text
 def tangent_of_parts(cell: Cell) -> Cell:
     """`tangent` of the cell that kernels run: one whose fixed arrays are parameters, whose inputs
     change with time and whose states start from what is given.
@@ -181,7 +182,7 @@ def as_vectors(cell: Cell) -> Cell | None:
     return Cell.of(declare.from_declaration(made, f"<parts of {cell.name}>"))
 
 
-@_by_text
+@by_text
 def schedule(cell: Cell, wrt: Wanted = None) -> Schedule:
     """What runs before, during and after the loop over time, and what is kept."""
     with _stage(cell, "scheduling"):
@@ -199,7 +200,7 @@ def emit(cell: Cell, target: str = "c", *, wrt: Any = None) -> dict[str, str]:
         return dict(_files(cell, chosen, to_wanted(wrt, signature(cell))))
 
 
-@_by_text
+@by_text
 def _files(cell: Cell, target: Target, wrt: Wanted) -> Mapping[str, str]:
     return target.emit(cell, schedule(cell, wrt))
 

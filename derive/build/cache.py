@@ -76,7 +76,7 @@ def _processor() -> str:
 # --- The folder -----------------------------------------------------------------------------
 
 
-def cache_folder() -> Path | None:
+def cache_folder(*, warn: bool = True) -> Path | None:
     """The folder of cached libraries, made if need be; None where it must not be used.
 
     Machine code is loaded from it, so it must belong to this user, and no other user may be able
@@ -94,9 +94,9 @@ def cache_folder() -> Path | None:
     except OSError:
         return None
     if complaint := _distrust(status):
-        warnings.warn(
-            f"the cache folder {folder} is not used: it {complaint}", RuntimeWarning, stacklevel=2
-        )
+        if warn:
+            text = f"the cache folder {folder} is not used: it {complaint}"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
         return None
     return folder
 
@@ -114,12 +114,12 @@ def _distrust(status: os.stat_result) -> str | None:
 # --- Entries --------------------------------------------------------------------------------
 
 
-def put(data: bytes, key: str, name: str, *, prune: bool = True) -> Path | None:
+def put(data: bytes, key: str, name: str, *, prune: bool = True, warn: bool = True) -> Path | None:
     """A file of the cache, there as a whole or not at all; None where that cannot be.
 
     prune: old entries go if there are too many; it takes long where many small files are put.
     """
-    folder = cache_folder()
+    folder = cache_folder(warn=warn)
     if folder is None:
         return None
     entry = folder / key
@@ -162,9 +162,9 @@ def libraries(key: str) -> Iterator[Path]:
             path.unlink()
 
 
-def found(key: str, suffix: str) -> list[Path]:
+def found(key: str, suffix: str, *, warn: bool = True) -> list[Path]:
     """The files of an entry of the cache that can be trusted, in order; the entry was used."""
-    folder = cache_folder()
+    folder = cache_folder(warn=warn)
     if folder is None:
         return []
     entry = folder / key

@@ -53,7 +53,7 @@ class _Compiled(jinja2.BytecodeCache):
     would crash the interpreter."""
 
     def load_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
-        for path in cache.found(_key(bucket), _SUFFIX):
+        for path in cache.found(_key(bucket), _SUFFIX, warn=False):
             with contextlib.suppress(OSError):  # another process may remove old entries
                 data = path.read_bytes()
                 if path.stem == hashlib.sha256(data).hexdigest():
@@ -62,14 +62,15 @@ class _Compiled(jinja2.BytecodeCache):
     def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
         data = bucket.bytecode_to_string()
         name = f"{hashlib.sha256(data).hexdigest()}{_SUFFIX}"
-        cache.put(data, _key(bucket), name, prune=False)
+        cache.put(data, _key(bucket), name, prune=False, warn=False)
 
 
 _SUFFIX = ".template"
 
 
 def _key(bucket: jinja2.bccache.Bucket) -> str:
-    """Of what the code of a template depends on: its text, how it is escaped, Jinja, and Python."""
+    """Of what the code of a template depends on: its text, how it is read, Jinja, and Python."""
     env = bucket.environment
-    parts = (bucket.key, bucket.checksum, str(env.autoescape), jinja2.__version__, sys.version)
+    options = (env.autoescape, env.trim_blocks, env.lstrip_blocks, env.undefined.__name__)
+    parts = (bucket.key, bucket.checksum, str(options), jinja2.__version__, sys.version)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]

@@ -49,7 +49,9 @@ def run(
     at = tuple(map(_shape, dict.fromkeys(shapes)))
     machine = _machine(threads, measure) if at else None
     report = _verified(cell) if verify else None
-    shown = show(cell, chosen, format, given, report, shapes=at, machine=machine, notation=notation)
+    # A page for which no stage is named is kept small.
+    wanted = chosen if names else ()
+    shown = show(cell, wanted, format, given, report, shapes=at, machine=machine, notation=notation)
     if open_:
         _opened(cell.name, shown)
     else:

@@ -10,7 +10,7 @@ Shapes are written with T time steps, B batch rows, and a width for each array.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -181,6 +181,8 @@ class Kernel:
 
     def run_of(self, call: Call, outputs: Arrays, states: Arrays, saved: Any) -> Run:
         """The run of a forward call for training that its backend made beside others."""
+        # Backends take parameters by their place.
+        call = replace(call, params={name: call.params[name] for name in self.signature.params})
         seen = self._looks[0](watched_arrays(call))
         return Run(self, call, outputs, states, saved, seen)
 

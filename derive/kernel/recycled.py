@@ -7,7 +7,9 @@ Not here: smaller arrays (buffers.py), workspaces (c_backend.py).
 The C library gives memory of 32 MiB and more back to the system at once, and the next call waits
 for new pages: mLSTM in PyTorch, which keeps 60 MiB for backward, took 43 ms instead of 17. So
 blocks of that kind stay here, at most KEPT bytes of them idle. Without a lock, since a block may
-come back in any thread and while another is looked for: each change of the table is one operation.
+come back in any thread, and while another is looked for, since Python may collect an array at any
+allocation: each change of the table is one operation, and what walks over it takes a copy of the
+keys first.
 """
 
 from __future__ import annotations
@@ -51,14 +53,21 @@ def recycled(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     size = math.prod(shape) * dtype.itemsize + _CACHE_LINE
     block = _fitting(size)
     if block is None:
-        block = np.empty(size, np.uint8)
+        try:
+            block = np.empty(size, np.uint8)
+        except MemoryError:  # which the idle blocks may hold
+            _idle.clear()
+            block = np.empty(size, np.uint8)
     return np.asarray(_Lent(block, shape, dtype))
 
 
 def _fitting(size: int) -> Any:
     """The smallest idle block of this size or up to a half more, which is idle no longer."""
-    fitting = [(block.size, key) for key, block in list(_idle.items())
-               if size <= block.size <= size + size // 2]  # fmt: skip
+    fitting = []
+    for key in list(_idle):  # of integers, so that nothing is collected meanwhile
+        block = _idle.get(key)
+        if block is not None and size <= block.size <= size + size // 2:
+            fitting.append((block.size, key))
     for _, key in sorted(fitting):
         if (block := _idle.pop(key, None)) is not None:
             return block
@@ -70,7 +79,8 @@ def _take_back(block: Any) -> None:
         return
     _idle[id(block)] = block
     kept = 0
-    for key, one in reversed(list(_idle.items())):  # the latest stay
-        kept += one.size
+    for key in reversed(list(_idle)):  # the latest stay
+        one = _idle.get(key)
+        kept += 0 if one is None else one.size
         if kept > KEPT:
             _idle.pop(key, None)

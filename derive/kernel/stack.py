@@ -123,7 +123,7 @@ class StackPlan:
         call, own, arrays, sizes = layer.call, layer.signature, self._arrays, layer.call.sizes
         memory = layer.backend._memory(sizes)
         words = head(layer, arrays)
-        words += of_kind(arrays, "params", k, {n: a.shape for n, a in call.params.items()})
+        words += of_kind(arrays, "params", k, {n: call.params[n].shape for n in own.params})
         for name in own.inputs:
             words.append(arrays.slot(x if name == layer.x else Slot("inputs", k, name),
                                      layer.shape(name)))  # fmt: skip

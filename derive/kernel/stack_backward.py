@@ -96,7 +96,7 @@ class BackwardPlan:
         """The argument structure in the order of the header."""
         call, own, arrays, sizes = layer.call, layer.signature, self._arrays, layer.call.sizes
         memory = layer.backend._memory(sizes)
-        params = {name: array.shape for name, array in call.params.items()}
+        params = {name: call.params[name].shape for name in own.params}
         inputs = widths(layer, own.inputs, sizes.steps)
         words = head(layer, arrays)
         words += of_kind(arrays, "params", k, params)

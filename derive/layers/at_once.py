@@ -11,8 +11,8 @@ change with time, no fresh starts, nothing but zeros past the end of a row.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,6 @@ import numpy as np
 from derive import pipeline
 from derive.cell import Cell
 from derive.kernel import Gradients
-from derive.kernel.c_backend import CBackend
 from derive.kernel.call import Call
 from derive.kernel.side_by_side import way_of
 from derive.kernel.signature import Array, Arrays, Sizes
@@ -153,7 +152,7 @@ class AtOnce:
             return of_layer
         learned, sizes = params[self._made[0].checked.learned[name]], layer.call.sizes
         shape = (sizes.rows, *sizes.lengths(layer.signature.states[name]))
-        return np.array(np.broadcast_to(learned, shape))
+        return np.ascontiguousarray(np.broadcast_to(learned, shape))
 
     def _of_layer(
         self, plan: StackPlan, k: int, params: Arrays, arrays: Mapping[Slot, Any],
@@ -162,7 +161,7 @@ class AtOnce:
         own, kind = plan.layers[k].signature, plan.layers[k].call
         call = Call(
             kind.sizes,
-            params,
+            dict(params),  # a layer's own dict is changed by set_params
             {name: arrays[plan.input_slot(k, name)] for name in own.inputs},
             {name: arrays[Slot("first", k, name)] for name in own.states},
             arrays[Slot("lengths")],
@@ -179,18 +178,22 @@ class AtOnce:
 
     def _plan(self, key: tuple[int, int, bool, bool]) -> StackPlan | None:
         """key: steps, rows, whether backward will be called, whether inputs are dropped."""
-        if key not in self._plans:
-            if len(self._plans) >= _REMEMBERED:
-                self._plans.clear()
-            self._plans[key] = self._planned(*key)
-        return self._plans[key]
+        if key in self._plans:
+            with contextlib.suppress(KeyError):  # another thread may clear them
+                return self._plans[key]
+        if len(self._plans) >= _REMEMBERED:
+            self._plans.clear()
+        plan = self._plans[key] = self._planned(*key)
+        return plan
 
     def _back(self, key: tuple[int, int, bool, bool]) -> BackwardPlan | None:
-        if key not in self._backs:
-            if len(self._backs) >= _REMEMBERED:
-                self._backs.clear()
-            self._backs[key] = self._planned_back(key)
-        return self._backs[key]
+        if key in self._backs:
+            with contextlib.suppress(KeyError):
+                return self._backs[key]
+        if len(self._backs) >= _REMEMBERED:
+            self._backs.clear()
+        plan = self._backs[key] = self._planned_back(key)
+        return plan
 
     def _planned_back(self, key: tuple[int, int, bool, bool]) -> BackwardPlan | None:
         cell, _, directions, (target, _, threads), _, _ = self._made
@@ -252,16 +255,16 @@ class AtOnce:
 class Kind(NamedTuple):
     """A layer's kernel of one thread, and what tells how well several would share it."""
 
-    backend: CBackend
+    backend: Any
     meetings: Meetings
     elementwise: bool
 
 
-@lru_cache(maxsize=64)
+@pipeline.by_text
 def kind_of(cell: Cell, target: str, dtype: str) -> Kind | None:
     """None where its passes cannot run beside others."""
     backend = pipeline.untuned(cell, target, dtype, 1)
-    if not isinstance(backend, CBackend) or not backend.can_pipeline:
+    if not getattr(backend, "can_pipeline", False):
         return None
     meetings = Meetings.of(pipeline.emit(cell, target), cell.name)
     return Kind(backend, meetings, pipeline.schedule(cell).forward.elementwise)
@@ -275,7 +278,7 @@ def summed(found: Mapping[int, Gradients], places: Sequence[int], x: str) -> Arr
     return d
 
 
-@lru_cache(maxsize=64)
+@pipeline.by_text
 def dropped(cell: Cell, x: str) -> tuple[Cell, str]:
     """The cell with a mask on its input x, and what that is called."""
     made = masked(cell, [x])

@@ -21,7 +21,7 @@ from derive.kernel.side_by_side import way_of
 from derive.kernel.stack import Layer, StackPlan
 from derive.kernel.tasks import Slot
 from derive.layers.at_once import kind_of
-from derive.torch.engine import DTYPES, Engine, engine_of_key
+from derive.torch.engine import DTYPES, Engine, _at, engine_of_key
 from derive.torch.functions import is_differentiated
 from derive.torch.traced import is_traced
 
@@ -32,6 +32,7 @@ def may_run(x: Tensor) -> bool:
     return not (
         torch.is_grad_enabled()
         or torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
         or is_traced(x)
         or is_differentiated((x,))
         or not x.numel()
@@ -52,23 +53,23 @@ def at_once(
     engine = engine_of_key(key)
     x, first = _plain(x), [_plain(state) for state in first]
     kept: list[Any] = [x, first]
-    at = {Slot("x"): x.data_ptr(), Slot("lengths"): 0}
+    at = {Slot("x"): _at(x), Slot("lengths"): 0}
     last = [torch.empty_like(state) for state in first]
     for k, own in enumerate(params):
         whole = [_plain(tensor) for tensor in own]
         kept.append(whole)
-        names = plan.layers[k].signature
+        names = engine.signature
         for name, address in zip(names.params, engine._params_at(whole), strict=True):
             at[Slot("params", k, name)] = address
         for name, before, after in zip(names.states, first, last, strict=True):
             step = before.nbytes // len(params)
-            at[Slot("first", k, name)] = before.data_ptr() + k * step
-            at[Slot("last", k, name)] = after.data_ptr() + k * step
+            at[Slot("first", k, name)] = _at(before) + k * step
+            at[Slot("last", k, name)] = _at(after) + k * step
     results = {}
     for slot, shape in plan.written:
         if slot.kind != "last":
             results[slot] = torch.empty(shape, dtype=x.dtype)
-            at[slot] = results[slot].data_ptr()
+            at[slot] = _at(results[slot])
     plan.by_address(at)
     return results[plan.result], last
 

@@ -54,8 +54,8 @@ class Repeated:
 
 
 _names: dict[int, _Names] = {}
-#: By cell, shapes and dtypes: shapes of states where none were given.
-_seen: dict[tuple[Any, ...], tuple[tuple[int, ...], ...]] = {}
+#: By cell, shapes and dtypes: shapes of states where none were given. The names keep the cell's id.
+_seen: dict[tuple[Any, ...], tuple[_Names, tuple[tuple[int, ...], ...]]] = {}
 
 
 def as_before(cell: Any, params: Any, inputs: Any, states: Any) -> Repeated | None:
@@ -70,11 +70,11 @@ def as_before(cell: Any, params: Any, inputs: Any, states: Any) -> Repeated | No
     if own[0] is None or own[1] is None or first is None:
         return None
     key = _key(names, [*own[0], *own[1], *first])
-    starts = None if key is None else _seen.get(key)
-    if starts is None:
+    found = None if key is None else _seen.get(key)
+    if found is None:
         return None
     if states is None:
-        first = [own[1][0].new_zeros(shape) for shape in starts]
+        first = [own[1][0].new_zeros(shape) for shape in found[1]]
     return Repeated((own[0], own[1], first), names)
 
 
@@ -100,7 +100,7 @@ def remember(call: Arguments, params: Any, inputs: Any, states: Any) -> None:
         _seen.clear()
         _names.clear()
     _names[id(cell.checked)] = names
-    _seen[key] = tuple(tuple(state.shape) for state in call.states)
+    _seen[key] = names, tuple(tuple(state.shape) for state in call.states)
 
 
 def _given(values: Any, names: tuple[str, ...]) -> list[Any] | None:

@@ -49,6 +49,7 @@ def _c(label: str, function: str, condition: str, factor: str = "1.001") -> Edit
     first = f"{'' if function == 'forward' else '!'}call.reverse ? rest - steps : done"
     before = f"""        DK_NAME({function}_chunk)(&call, {first}, steps, team);
         done += steps;
+        dk_publish_steps(pipeline, done);
     }}
 """
     loop = f"""    dk_wait(team);

@@ -44,6 +44,8 @@ UNREACHED: tuple[tuple[str, str, str], ...] = (
      "sizes that could overflow were refused before"),
     (r"\.c$", r"\? status : dk_check_pointers\(",
      "only a build without threads refuses a team before it looks at pointers"),
+    (r"\.c$", r"\? status : DK_NAME\((forward|backward)_run\)\(args, NULL, pipeline\);",
+     "only a build without threads refuses a pipeline"),
     (r"\.c$", r"^if \(panel \* DK_GROUP\(block",
      "false only where products of several widths meet"),
     (r"\.c$", r"= a->dk_back \?", "before and after the loop all rows are one step"),

@@ -95,7 +95,8 @@ def slope(result: str, argument: str) -> str:
 
 
 def element(inner: str) -> str:
-    return f"<math><mrow>{inner}</mrow></math>"
+    """As one `<math>`, which is a row itself."""
+    return f"<math>{inner}</math>"
 
 
 def _broken(text: str) -> list[str]:
@@ -124,8 +125,12 @@ def _operators(text: str) -> str:
     )
 
 
+#: One name, number or sign: a row of its own would only make the page longer.
+_ONE = re.compile(r"<(m[ino])(?: [^<>]*)?>[^<>]*</\1>")
+
+
 def _row(inner: str) -> str:
-    return f"<mrow>{inner}</mrow>"
+    return inner if _ONE.fullmatch(inner) else f"<mrow>{inner}</mrow>"
 
 
 def _name(name: str) -> str:

@@ -207,7 +207,7 @@ def test_a_wrong_folder_for_a_device_is_found(
         return {**files, "main.c": files["main.c"].replace(old, new)}
 
     monkeypatch.setattr(devices_room, "exported", edited)
-    found = only_finding(ran("devices", (), 5, 3, shrink=False))
+    found = only_finding(ran("devices", (), 4, 3, shrink=False))
     assert found.kind == kind, found
     assert "derive.mcu.export(cell, 'device', params" in found.case
 
@@ -217,7 +217,7 @@ def test_an_exception_of_an_export_is_found(monkeypatch: pytest.MonkeyPatch) -> 
         raise KeyError("h")
 
     monkeypatch.setattr(devices_room, "exported", broken)
-    found = only_finding(ran("devices", (), 5, 3, shrink=False))
+    found = only_finding(ran("devices", (), 4, 3, shrink=False))
     assert found.kind == "float32: exporting raises KeyError"
 
 

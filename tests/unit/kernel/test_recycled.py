@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import numpy as np
@@ -94,3 +95,49 @@ def test_rows_that_have_ended_behind_all_others_are_not_computed(
         untouched.append(int((kept[0] == 77).sum()))
     gates = 4 * 16
     assert untouched[1] >= untouched[0] + 13 * gates and untouched[2] == untouched[0]
+
+
+def test_an_array_that_is_collected_while_a_block_is_looked_for_does_no_harm() -> None:
+    """The collector may run at any allocation, and give back what a circle of objects held."""
+
+    class Holder:
+        me: object
+        array: object
+
+    count, threshold = 1000, gc.get_threshold()
+    gc.disable()
+    try:
+        for distance in range(60):
+            recycled._idle.clear()
+            kept = [recycled.recycled((count + k,), FLOAT) for k in range(12)]
+            del kept
+            gc.collect()
+            for _ in range(2):
+                holder = Holder()
+                holder.me, holder.array = holder, recycled.recycled((2 * count,), FLOAT)
+                del holder
+            gc.set_threshold(gc.get_count()[0] + distance, 1000, 1000)
+            gc.enable()
+            found = recycled.recycled((count,), FLOAT)
+            gc.disable()
+            assert found.shape == (count,)
+            del found
+    finally:
+        gc.set_threshold(*threshold)
+        gc.enable()
+
+
+def test_idle_blocks_are_let_go_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 1 << 14
+    once = recycled.recycled((count,), np.dtype(np.uint8))
+    del once
+    assert recycled._idle
+    empty = np.empty
+
+    def short(*args: Any) -> Any:
+        if recycled._idle:
+            raise MemoryError
+        return empty(*args)
+
+    monkeypatch.setattr(recycled.np, "empty", short)
+    assert recycled.recycled((4 * count,), np.dtype(np.uint8)).size == 4 * count

@@ -238,8 +238,9 @@ def chosen(layers, both, threads, steps, rows, width=128, backward=False):
 def test_few_rows_of_two_layers_run_side_by_side_and_many_rows_are_shared():
     assert chosen(2, False, 1, 100, 1) == Way()
     assert chosen(2, False, 2, 100, 1) == Way(2, True, 8)
-    assert chosen(1, True, 2, 100, 8).team == 2
-    assert chosen(4, False, 2, 100, 8) == Way(2, True, 4)
+    assert chosen(1, True, 2, 100, 7).team == 2
+    assert chosen(4, False, 2, 100, 7) == Way(2, True, 4)
+    assert chosen(4, False, 2, 100, 8) is None  # threads share its rows
     assert chosen(2, False, 2, 100, 64) is None
     assert chosen(1, False, 2, 100, 1) is None  # threads share its units
     assert chosen(2, False, 2, 3, 1, width=8) == Way()
@@ -247,10 +248,54 @@ def test_few_rows_of_two_layers_run_side_by_side_and_many_rows_are_shared():
 
 def test_gradients_follow_by_chunks_so_one_row_of_few_steps_gains_from_directions_alone():
     assert chosen(1, True, 2, 100, 1, backward=True).team == 2
-    assert chosen(2, False, 2, 100, 8, backward=True).team == 2
+    assert chosen(2, False, 2, 100, 7, backward=True).team == 2
     one_chunk = chosen(2, False, 2, 100, 1, backward=True)
     assert one_chunk is None or one_chunk.team == 1
     assert chosen(2, False, 2, 2000, 1, backward=True).team == 2
+
+
+ORDERS = tuple(
+    f"cell two_orders\ninput x: I\nstate h: H\nh' = tanh({terms})\noutput h'\n"
+    for terms in ("W @ x + U @ h + b", "U @ h + b + W @ x")
+)
+
+
+@pytest.mark.parametrize("d_output", [True, False])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_equal_cells_with_their_parameters_in_another_order_run_as_each_alone(
+    dropout, d_output, beside
+):
+    first, second = map(derive.Cell.parse, ORDERS)
+    assert first == second and list(first.params) != list(second.params)
+    x, options = numbers((6, 3, 4)), dict(num_layers=2, I=4, H=4, dropout=dropout, seed=5)
+    for cell in (first, second, first):
+        rnn, plain = RNN(cell, target="c", **options), RNN(cell, target="numpy", **options)
+        plain.set_params(rnn.params)
+        run, exact = rnn.forward(x), plain.forward(x)
+        assert run._found is not None
+        np.testing.assert_allclose(run.output, exact.output, atol=1e-5)
+        d = numbers(run.output.shape, 1) if d_output else None
+        last = {"h": np.ones((2, 3, 4), np.float32)}
+        grads, wanted = rnn.backward(run, d, last), plain.backward(exact, d, last)
+        for name, gradient in wanted.params.items():
+            np.testing.assert_allclose(grads.params[name], gradient, atol=2e-4, err_msg=name)
+
+
+def test_parameters_that_are_set_between_forward_and_backward_leave_the_run_as_it_was(beside):
+    rnn = RNN(derive.cells.lstm(), 2, I=5, H=9, target="c", seed=1)
+    x = numbers((6, 3, 5))
+    run = rnn.forward(x)
+    d = np.ones_like(run.output)
+    before = {name: g.tobytes() for name, g in rnn.backward(run, d).params.items()}
+    rnn.set_params({name: 1.5 * array for name, array in rnn.params.items()})
+    after = {name: g.tobytes() for name, g in rnn.backward(run, d).params.items()}
+    assert run._found is not None and before == after
+
+
+def test_learned_starts_of_several_rows_run_in_one_call(beside):
+    rnn = RNN(derive.Cell.parse(MY_CELL), 2, I=5, H=9, target="c")
+    assert rnn.forward(numbers((6, 3, 5)))._found is not None
+    assert_same_run(rnn, numbers((6, 3, 5)))
 
 
 def test_files_from_before_pipelines_run_layer_after_layer(monkeypatch):

@@ -76,3 +76,29 @@ def test_parameters_of_another_shape_are_refused(calls):
     rnn.weight_hh_l1 = torch.nn.Parameter(torch.zeros(36, 8))
     with torch.no_grad(), pytest.raises(derive.DeriveError):
         rnn(torch.randn(7, 3, 5))
+
+
+def test_equal_cells_with_their_parameters_in_another_order_run_as_each_alone(calls):
+    text = "cell two_orders\ninput x: I\nstate h: H\nh' = tanh({})\noutput h'\n"
+    terms = ("W @ x + U @ h + b", "U @ h + b + W @ x")
+    first, second = (derive.Cell.parse(text.format(sum_)) for sum_ in terms)
+    assert first == second and list(first.params) != list(second.params)
+    for cell in (first, second, first):
+        assert_same(dt.RNN(cell, 4, 4, num_layers=2), torch.randn(6, 3, 4))
+    assert len(calls) == 3
+
+
+def test_tracing_is_refused_without_gradients_too():
+    for rnn in (dt.LSTM(4, 4), dt.LSTM(4, 4, num_layers=2)):
+        with torch.no_grad(), pytest.raises(derive.DeriveError, match="jit"):
+            torch.jit.trace(rnn, (torch.randn(3, 2, 4),), check_trace=False)
+
+
+def test_a_state_of_width_zero_runs_in_one_call(calls):
+    cell = derive.Cell.parse(
+        "cell zero\nparam W: H x I, V: K x I\ninput x: I\nstate h: H, q: K\n"
+        "q' = tanh(V @ x + q)\nh' = tanh(W @ x + h)\noutput h'\n"
+    )
+    for width in (2, 0):
+        assert_same(dt.RNN(cell, 4, 4, num_layers=2, K=width), torch.randn(5, 2, 4))
+    assert len(calls) == 2

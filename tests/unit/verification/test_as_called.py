@@ -57,8 +57,8 @@ def reported(
 ) -> Report:
     cell = derive.Cell.parse(text)
     session = Session(pipeline.differentiate(cell), cell.name, cell.output_keys, 0, True, None)
-    kernels = start_building(cell, [target], dtypes, False).built().kernels
-    session.as_called(cell, kernels, wanted=wanted)
+    built = start_building(cell, [target], dtypes, False).built()
+    session.as_called(cell, built, wanted=wanted)
     return session.report()
 
 

@@ -195,7 +195,7 @@ def test_no_edit_of_numpy_text_survives() -> None:
 
 
 def test_no_edit_of_c_text_survives() -> None:
-    found = [outcome(C, edit) for edit in edits_of(C, 12)]
+    found = [outcome(C, edit) for edit in edits_of(C, 18)]
     assert [o.diff for o in found if o.fate is Fate.SURVIVED] == []
     assert sum(o.fate is Fate.KILLED for o in found) >= 6
 

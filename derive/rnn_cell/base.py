@@ -170,13 +170,8 @@ class RNNCell:
         A cell that is not built yet is built for the input width that the arrays tell. Arrays
         are copied and keep their dtype where it is float32 or float64.
         """
-        if not isinstance(values, Mapping | None):
-            raise ArgumentTypeError(
-                f"values must be a mapping from names to arrays, not {kind_text(values)}",
-                hint="cell.set_variables({name: array})",
-            )
         given: dict[str, Any] = {}
-        for key, value in [*(values or {}).items(), *named.items()]:
+        for key, value in given_arrays(values, named):
             if (name := self._known(key)) in given:
                 raise ArgumentError(
                     f"variable {name} of {self.name} is given twice", facts=(f"once as {key!r}",)
@@ -354,6 +349,16 @@ def check_cell(cell: Any) -> None:
         raise ArgumentTypeError(
             f"a cell must be an RNNCell, not {shown}", hint="derive.rnn_cell.LSTMCell(128)"
         )
+
+
+def given_arrays(values: Any, named: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """(name, array) of the arguments of `set_variables`."""
+    if not isinstance(values, Mapping | None):
+        raise ArgumentTypeError(
+            f"values must be a mapping from names to arrays, not {kind_text(values)}",
+            hint="cell.set_variables({name: array})",
+        )
+    return [*(values or {}).items(), *named.items()]
 
 
 def float_dtype(dtype: Any) -> np.dtype[Any]:

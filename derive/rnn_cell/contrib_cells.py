@@ -17,7 +17,7 @@ from derive.cell import Cell
 from derive.errors import ArgumentError
 from derive.kernel.signature import Array
 from derive.rnn_cell.activation import activation_of, cell_with
-from derive.rnn_cell.base import RNNCell, Wiring
+from derive.rnn_cell.base import RNNCell, Wiring, given_arrays
 from derive.rnn_cell.core_cells import units
 from derive.rnn_cell.layout import (
     Draw,
@@ -97,10 +97,10 @@ class IntersectionRNNCell(RNNCell):
 
     def set_variables(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> None:
         """As of any cell; variables of the projection tell that there is one."""
-        given = {**(values or {}), **named}
-        if not self.built and any("in_projection/kernel" in str(key) for key in given):
+        names = [str(key) for key, _ in given_arrays(values, named)]
+        if not self.built and any("in_projection/kernel" in name for name in names):
             self._wiring = self._wire(projection=True)
-        super().set_variables(given)
+        super().set_variables(values, **named)
 
 
 class SRUCell(RNNCell):

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from derive.errors import ArgumentError, ArgumentTypeError
-from derive.kernel.convert import read, shape_text, to_array
+from derive.kernel.convert import read, shape_text, to_array, to_flag
 from derive.rnn_cell.base import RNNCell, check_cell, dtype_of
 from derive.rnn_cell.running import Pulled, run_direction, swapped, time_major_of
 
@@ -53,7 +53,8 @@ def dynamic_rnn(
     """
     check_cell(cell)
     kind = dtype_of(inputs, cell, dtype)
-    swap = not time_major
+    swap = not to_flag(time_major, "time_major")
+    return_pullback = to_flag(return_pullback, "return_pullback")
     run = run_direction(
         cell,
         time_major_of(cell, inputs, kind, swap),
@@ -103,7 +104,8 @@ def bidirectional_dynamic_rnn(
     for cell in (cell_fw, cell_bw):
         check_cell(cell)
     kind = dtype_of(inputs, cell_fw, dtype)
-    swap = not time_major
+    swap = not to_flag(time_major, "time_major")
+    return_pullback = to_flag(return_pullback, "return_pullback")
     runs = [
         run_direction(
             cell,
@@ -168,6 +170,7 @@ def stack_bidirectional_dynamic_rnn(
     pair (forward, backward) of tuples with an entry for each layer.
     """
     layers = _layers(cells_fw, cells_bw)
+    return_pullback = to_flag(return_pullback, "return_pullback")
     starts = _pair((initial_states_fw, initial_states_bw), "initial states")
     fw, bw = (_tuple_of(start, len(layers)) for start in starts)
     kind = dtype_of(inputs, layers[0][0], dtype)
@@ -256,7 +259,7 @@ def static_rnn(
         masks=masks,
     )
     outputs = list(result[0])
-    if not return_pullback:
+    if len(result) == 2:
         return outputs, result[1]
 
     def pullback(d_outputs: Any = None, d_state: Any = None) -> Pulled:
@@ -267,7 +270,10 @@ def static_rnn(
                  for y, d_y in zip(outputs, _list_of(d_outputs, len(outputs)), strict=True)]
             )  # fmt: skip
         pulled = result[2](d, d_state)
-        parts = zip(*pulled.inputs, strict=True) if several else pulled.inputs
+        d_inputs = pulled.inputs
+        if d_inputs is None:  # integers have no gradient
+            d_inputs = [None] * len(outputs)
+        parts = zip(*d_inputs, strict=True) if several else d_inputs
         return Pulled(list(parts), pulled.initial_state, pulled.variables)
 
     return outputs, result[1], pullback
@@ -292,6 +298,8 @@ def _stacked(steps: Sequence[Any]) -> Any:
 def _added(a: Any, b: Any) -> Any:
     if isinstance(a, tuple):
         return tuple(x + y for x, y in zip(a, b, strict=True))
+    if a is None or b is None:  # a cell that reads integers has no gradient
+        return b if a is None else a
     return a + b
 
 

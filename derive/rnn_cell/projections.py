@@ -5,12 +5,12 @@ of the cell that runs; rows of an embedding are looked up before it, and their g
 Not here: wrappers without variables (wrappers.py).
 
 Variables of a wrapper have its scope before their names, as in TensorFlow:
-input_projection_wrapper/kernel.
+input_projection_wrapper/kernel. Those of a wrapper of the same kind inside have it twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from derive.language.variant.rewriting import NOWHERE, Draft, named, substituted
 from derive.layers.compose import Composed, composed
 from derive.layers.held import Held
 from derive.rnn_cell.activation import VARIABLE, Activation, activation_of
-from derive.rnn_cell.base import RNNCell, Wiring, float_dtype
+from derive.rnn_cell.base import RNNCell, Wiring, float_dtype, given_arrays
 from derive.rnn_cell.layout import Variable, constant, glorot_uniform, initializer_of, uniform
 from derive.rnn_cell.wrappers import Wrapper, agree
 
@@ -78,8 +78,15 @@ class _Extended(Wrapper):
         return width
 
     def _variables(self) -> tuple[Variable, ...]:
-        prefix = f"{self.scope}/"
-        return tuple(v for v in self.wiring.variables if v.name.startswith(prefix))
+        """The wrapper's own, which stand behind those of the cell inside."""
+        return self.wiring.variables[len(self._cell.wiring.variables) :]
+
+    def _outside(self, name: str) -> str:
+        """What a variable of the cell inside is called here."""
+        return f"{self.scope}/{name}" if name.startswith(f"{self.scope}/") else name
+
+    def _joined(self, inner: Wiring, *own: Variable) -> tuple[Variable, ...]:
+        return (*(replace(v, name=self._outside(v.name)) for v in inner.variables), *own)
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -89,23 +96,30 @@ class _Extended(Wrapper):
 
     @property
     def variables(self) -> Arrays:
-        """Those of the cell inside, and SCOPE/NAME of its own."""
+        """Those of the cell inside, and SCOPE/NAME of its own; what is called SCOPE/NAME inside
+        is SCOPE/SCOPE/NAME here."""
         self._need_variables()
-        return Held(lambda: {**self._cell.variables, **self._own}, self.set_variables)
+
+        def arrays() -> Arrays:
+            inside = {self._outside(name): a for name, a in self._cell.variables.items()}
+            return {**inside, **self._own}
+
+        return Held(arrays, self.set_variables)
 
     def set_variables(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> None:
         """As of any cell; the wrapper's own by SCOPE/NAME, others go to the cell inside."""
         own: dict[str, Any] = {}
         inside: dict[str, Any] = {}
-        known = [variable.name for variable in self._variables()]
-        for key, value in {**(values or {}), **named}.items():
-            parts = str(key).removesuffix(":0").split("/")
-            rest = parts[parts.index(self.scope) + 1 :] if self.scope in parts else parts
-            name = f"{self.scope}/{'/'.join(rest)}"
-            if self.scope in parts and name in known:
-                own[name] = value
-            else:
-                inside["/".join(rest)] = value
+        place = self._placing()
+        for key, value in given_arrays(values, named):
+            is_own, name = place(str(key).removesuffix(":0"))
+            group = own if is_own else inside
+            if name in group:
+                raise ArgumentError(
+                    f"variable {name} of {(self if is_own else self._cell).name} is given twice",
+                    facts=(f"once as {key!r}",),
+                )
+            group[name] = value
         arrays = {name: np.array(read(value, f"variable {name}")) for name, value in own.items()}
         if not self.built:
             self._build_for(arrays, inside)
@@ -122,6 +136,31 @@ class _Extended(Wrapper):
             self._cell.set_variables(inside)
         for name, array in arrays.items():
             self._own[name] = array if array.dtype.kind == "f" else array.astype(np.float64)
+
+    def _placing(self) -> Callable[[str], tuple[bool, str]]:
+        """A function from a name to (whether the variable is the wrapper's own, its name there).
+
+        A name of `variables` means that variable. In others TensorFlow's scope is looked for; what
+        stands before it may be any scope, but none of the cell inside: cell_0/SCOPE/kernel
+        belongs to a layer inside.
+        """
+        known = {variable.name for variable in self._variables()}
+        inner = [variable.name for variable in self._cell.wiring.variables]
+        inside = {self._outside(name): name for name in inner}
+        scopes = {scope for name in inner for scope in name.split("/")[:-1]} - {self.scope}
+
+        def place(key: str) -> tuple[bool, str]:
+            if key in known:
+                return True, key
+            if key in inside:
+                return False, inside[key]
+            before, _, rest = f"/{key}".partition(f"/{self.scope}/")
+            if not rest or not scopes.isdisjoint(before.split("/")):
+                return False, key
+            name = f"{self.scope}/{rest}"
+            return (True, name) if name in known else (False, rest)
+
+        return place
 
     def _build_for(self, own: Arrays, inside: Mapping[str, Any]) -> None:
         """Build for the input width that arrays tell."""
@@ -194,13 +233,14 @@ class InputProjectionWrapper(_Extended):
         made: Composed = composed(draft)
         sizes = dict(inner.sizes)
         agree(sizes, narrow, self._units, inner)
-        variables = (
+        variables = self._joined(
+            inner,
             Variable(f"{self.scope}/kernel", ((matrix,),), glorot_uniform),
             Variable(f"{self.scope}/bias", ((bias,),), constant(0.0)),
         )
         return replace(
             inner, cell=made.cell, output=made.outputs[inner.output], sizes=sizes,
-            variables=(*inner.variables, *variables),
+            variables=variables,
         )  # fmt: skip
 
     def _build_for(self, own: Arrays, inside: Mapping[str, Any]) -> None:
@@ -234,13 +274,14 @@ class OutputProjectionWrapper(_Extended):
         draft.append(total, _applied(self._activation, linear, draft))
         draft.outputs[inner.output] = total
         made = composed(draft)
-        variables = (
+        variables = self._joined(
+            inner,
             Variable(f"{self.scope}/kernel", ((matrix,),), glorot_uniform),
             Variable(f"{self.scope}/bias", ((bias,),), constant(0.0)),
         )
         return replace(
             inner, cell=made.cell, output=made.outputs[inner.output],
-            sizes={**inner.sizes, width: self._units}, variables=(*inner.variables, *variables),
+            sizes={**inner.sizes, width: self._units}, variables=variables,
         )  # fmt: skip
 
 
@@ -271,7 +312,7 @@ class EmbeddingWrapper(_Extended):
         table = Variable(
             f"{self.scope}/embedding", (), self._draw, unused=(self._classes, self._units)
         )
-        return replace(inner, sizes=sizes, variables=(*inner.variables, table))
+        return replace(inner, sizes=sizes, variables=self._joined(inner, table))
 
     def _width_inside(self, width: int) -> int:
         return self._units

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from derive.errors import ArgumentError, ArgumentTypeError
-from derive.kernel.convert import to_generator
+from derive.kernel.convert import to_flag, to_generator
 from derive.kernel.signature import Array, Arrays, Dim
 from derive.layers.compose import masked, shortened, stacked
 from derive.layers.held import Held
-from derive.rnn_cell.base import RNNCell, Wiring, check_cell
+from derive.rnn_cell.base import RNNCell, Wiring, check_cell, given_arrays
 from derive.rnn_cell.layout import Variable
 from derive.rnn_cell.masks import Mask, probability
 from derive.rnn_cell.structure import (
@@ -59,13 +59,14 @@ class MultiRNNCell(RNNCell):
                         facts=("they would share their variables, whose gradients are sums",),
                         hint=f"[{type(owner).__name__}(...) for _ in range({len(cells)})]",
                     )
-        if not state_is_tuple and any(isinstance(cell.state_size, tuple) for cell in cells):
+        is_tuple = to_flag(state_is_tuple, "state_is_tuple")
+        if not is_tuple and any(isinstance(cell.state_size, tuple) for cell in cells):
             raise ArgumentError(
                 "Some cells return tuples of states, but the flag state_is_tuple is not set",
                 facts=(f"state sizes are {[cell.state_size for cell in cells]}",),
             )
         self._cells = tuple(cells)
-        self._state_is_tuple = bool(state_is_tuple)
+        self._state_is_tuple = is_tuple
         self.name = type(self).__name__
         self._dtype = None
         self._wired: tuple[list[Wiring], Wiring] | None = None
@@ -160,7 +161,7 @@ class MultiRNNCell(RNNCell):
     def set_variables(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> None:
         """As of any cell; each name says its layer, cell_0/..., cell_1/..."""
         groups: list[dict[str, Any]] = [{} for _ in self._cells]
-        for key, value in {**(values or {}), **named}.items():
+        for key, value in given_arrays(values, named):
             layer, rest = self._place(key)
             if rest in groups[layer]:
                 raise ArgumentError(f"variable {key!r} of {self.name} is given twice")
@@ -292,7 +293,7 @@ class DropoutWrapper(Wrapper):
                 f"{cell.name} reads integers, of which none can be dropped",
                 hint="EmbeddingWrapper(DropoutWrapper(cell, input_keep_prob=0.5), classes, size)",
             )
-        self._variational = bool(variational_recurrent)
+        self._variational = to_flag(variational_recurrent, "variational_recurrent")
         self._random = to_generator(seed)
         self._visitor = dropout_state_filter_visitor or _all_but_c
         self._masks: dict[str, Mask] = {}

@@ -135,7 +135,8 @@ Row ends, fresh starts and masks are equations of the kernel that runs, and diff
   table has. Only the lowest cell of a `MultiRNNCell` may be one.
 
 Variables of the last three have their scope before their names, `input_projection_wrapper/kernel`,
-beside those of the cell inside; TensorFlow's full names are understood.
+beside those of the cell inside; TensorFlow's full names are understood. A wrapper inside one of the
+same kind has the scope once more: `input_projection_wrapper/input_projection_wrapper/kernel`.
 
 ## Other names
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from derive.errors import ArgumentError
+from derive.kernel.convert import to_flag
 from derive.kernel.signature import Array
 from derive.rnn_cell.core_cells import GRUCell, LSTMCell
 from derive.rnn_cell.drivers import dynamic_rnn
@@ -27,8 +28,9 @@ class LSTMBlockCell(LSTMCell):
         reuse: Any = None,
         name: str | None = "lstm_cell",
     ) -> None:
+        peephole = to_flag(use_peephole, "use_peephole")
         super().__init__(
-            num_units, use_peephole, cell_clip, forget_bias=forget_bias, name=name, dtype=dtype
+            num_units, peephole, cell_clip, forget_bias=forget_bias, name=name, dtype=dtype
         )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from derive import cells
 from derive.cell import Cell
 from derive.errors import ArgumentError
-from derive.kernel.convert import to_generator
+from derive.kernel.convert import to_flag, to_generator
 from derive.kernel.signature import Array
 from derive.layers.compose import masked, with_epsilon
 from derive.rnn_cell.activation import activation_of, cell_with
@@ -57,12 +57,13 @@ class CoupledInputForgetGateLSTMCell(RNNCell):
         dtype: Any = None,
     ) -> None:
         projection = num_proj is not None
+        peephole = to_flag(use_peepholes, "use_peepholes")
         cell = _normed_lstm(
             layer_norm,
             activation,
             coupled=True,
             forget_bias=forget_bias,
-            peephole=bool(use_peepholes),
+            peephole=peephole,
             projection=projection,
             proj_clip=proj_clip if projection else None,
         )
@@ -74,7 +75,7 @@ class CoupledInputForgetGateLSTMCell(RNNCell):
         if layer_norm:  # TensorFlow makes the bias and does not add it
             bias = replace(bias, table=(), unused=(3 * units(num_units),))
         variables: tuple[Variable, ...] = (kernel, bias)
-        if use_peepholes:
+        if peephole:
             variables += tuple(
                 Variable(
                     f"W_{k.upper()}_diag",
@@ -140,8 +141,9 @@ class PhasedLSTMCell(RNNCell):
         reuse: Any = None,
         dtype: Any = None,
     ) -> None:
-        cell = cells.family("phased_lstm")(leak=leak, peephole=bool(use_peepholes))
-        self.trainable_ratio_on = bool(trainable_ratio_on)
+        peephole = to_flag(use_peepholes, "use_peepholes")
+        cell = cells.family("phased_lstm")(leak=leak, peephole=peephole)
+        self.trainable_ratio_on = to_flag(trainable_ratio_on, "trainable_ratio_on")
         if not 0 < period_init_min <= period_init_max:
             raise ArgumentError(
                 "periods lie between two positive bounds",
@@ -159,7 +161,7 @@ class PhasedLSTMCell(RNNCell):
         ) -> Array:
             return random.uniform(0, 1, shape) * earlier["period"]
 
-        see_c = (("W", "U", "P"), ("W", "U"), ("W", "U", "P")) if use_peepholes else ("WU",) * 3
+        see_c = (("W", "U", "P"), ("W", "U"), ("W", "U", "P")) if peephole else ("WU",) * 3
         scopes = (("mask_gates", "if"), ("new_input", "g"), ("output_gate", "o"))
         variables: tuple[Variable, ...] = ()
         for (scope, gates), kinds in zip(scopes, see_c, strict=True):
@@ -192,7 +194,7 @@ class NASCell(RNNCell):
         dtype: Any = None,
     ) -> None:
         projection = num_proj is not None
-        cell = cells.family("nas")(bias=bool(use_bias), projection=projection)
+        cell = cells.family("nas")(bias=to_flag(use_bias, "use_bias"), projection=projection)
         branches = "01234567"
         variables: tuple[Variable, ...] = (
             Variable("recurrent_kernel", (tuple(f"U_{k}" for k in branches),), glorot_uniform),
@@ -214,7 +216,7 @@ class NASCell(RNNCell):
 
 def _normed_lstm(layer_norm: bool, activation: Any, **options: Any) -> Cell:
     """The catalogue's LSTM, with TensorFlow's layer normalisation and epsilon if asked for."""
-    options["layer_norm"] = "tensorflow" if layer_norm else None
+    options["layer_norm"] = "tensorflow" if to_flag(layer_norm, "layer_norm") else None
     cell = cell_with("lstm", activation_of(activation), **options)
     return with_epsilon(cell, EPSILON) if layer_norm else cell
 

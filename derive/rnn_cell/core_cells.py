@@ -15,7 +15,7 @@ from typing import Any
 from derive import cells
 from derive.cell import Cell
 from derive.errors import ArgumentError
-from derive.kernel.convert import MOST, to_count
+from derive.kernel.convert import MOST, to_count, to_flag
 from derive.layers.compose import without
 from derive.rnn_cell.activation import activation_of, cell_with
 from derive.rnn_cell.base import RNNCell, Wiring
@@ -89,18 +89,19 @@ class LSTMCell(RNNCell):
         dtype: Any = None,
     ) -> None:
         projection = num_proj is not None
+        peephole = to_flag(use_peepholes, "use_peepholes")
         cell = cell_with(
             "lstm",
             activation_of(activation),
             forget_bias=forget_bias,
-            peephole=bool(use_peepholes),
+            peephole=peephole,
             projection=projection,
             cell_clip=cell_clip,
             proj_clip=proj_clip if projection else None,  # as in TensorFlow, of no effect alone
         )
         draw = initializer_of(initializer, glorot_uniform)
         variables = lstm_variables("igfo", draw)
-        if use_peepholes:
+        if peephole:
             variables += tuple(
                 Variable(f"w_{gate}_diag", ((f"p_{gate}",),), draw) for gate in "fio"
             )
@@ -194,7 +195,11 @@ def lstm_wiring(
     sizes = {"H": units(num_units)}
     if num_proj is not None:
         sizes["P"] = units(num_proj, "num_proj")
-    state: Template = LSTMStateTuple("c", "h") if state_is_tuple else Joined(("c", "h"))
+    state: Template = (
+        LSTMStateTuple("c", "h")
+        if to_flag(state_is_tuple, "state_is_tuple")
+        else Joined(("c", "h"))
+    )
     return Wiring(cell, ("x",), "h_next", state, variables, sizes)
 
 

@@ -5,6 +5,7 @@ Each argument of a call that works is replaced by each of many values of other k
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -158,7 +159,29 @@ def _tensorflow() -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
             lambda x, n, s: rnn_cell.dynamic_rnn(cell, x, sequence_length=n, initial_state=s),
             (np.ones((2, 5, 3), np.float32), [5, 2], state),
         ),
+        **_flags(cell),
     }
+
+
+def _flags(cell: Any) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
+    """Every argument of a class or a driver of TensorFlow's that is True or False."""
+    x, second = np.ones((2, 5, 3), np.float32), rnn_cell.BasicRNNCell(4)
+    needed: dict[str, tuple[Any, ...]] = {
+        "MultiRNNCell": ([cell],), "DropoutWrapper": (cell,), "dynamic_rnn": (cell, x),
+        "bidirectional_dynamic_rnn": (cell, second, x), "static_rnn": (cell, list(x)),
+        "stack_bidirectional_dynamic_rnn": ([cell], [second], x),
+    }  # fmt: skip
+    found: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
+    for name in rnn_cell.__all__:
+        parameters = inspect.signature(getattr(rnn_cell, name)).parameters.values()
+        for flag in [p.name for p in parameters if p.annotation in ("bool", bool)]:
+
+            def call(value: Any, name: str = name, flag: str = flag) -> Any:
+                return getattr(rnn_cell, name)(*needed.get(name, (4,)), **{flag: value})
+
+            found[f"{name}({flag}=)"] = (call, (True,))
+    assert len(found) > 20
+    return found
 
 
 ROOMS: dict[str, Callable[[Path], Any]] = {
@@ -191,3 +214,11 @@ def test_a_wrong_argument_is_a_derive_error_or_is_taken(
                     except Exception as error:
                         wrong.append(f"{door} {k} {label}: {type(error).__name__}: {error}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_flags_of_tensorflows_classes_and_drivers_are_true_or_false() -> None:
+    for door, (call, _) in _flags(rnn_cell.BasicRNNCell(4)).items():
+        for value in (np.ones(3), "False", None, 1):
+            with pytest.raises(DeriveError, match="must be True or False, not") as error:
+                call(value)
+            assert f"({str(error.value).split()[0]}=)" in door

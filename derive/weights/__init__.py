@@ -31,6 +31,7 @@ exactly is refused, with the reason.
 | onnx_file.py   | an ONNX file: its graphs and recurrent nodes, with their places    |
 | onnx_constants.py | what graphs compute from constants alone                        |
 | onnx_evaluate.py | one node of that                                                 |
+| onnx_sizes.py  | the memory and the work that it takes                              |
 | onnx_loops.py  | Loop and Scan: what their bodies read and give                     |
 | onnx_nodes.py  | reading an ONNX node                                               |
 | onnx_cells.py  | the cell of an ONNX node: activations, clip                        |

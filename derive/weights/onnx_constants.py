@@ -6,14 +6,15 @@ Not here: which arrays are asked for (onnx_nodes.py), one node (onnx_evaluate.py
 wired (onnx_loops.py).
 
 Any operator that the onnx package's reference evaluator knows is computed, one node at a time, and
-only where all that it reads is constant. The shape of a result is inferred before it is computed,
-so that a small file cannot ask for a large array. An If whose condition is constant is the branch
-that it takes. What an iteration of a Loop or Scan hands to the next one as it was is what the first
-one began with; one that reads constants alone is run, a node at a time.
+only where all that it reads is constant. What a node takes is found from shapes before it is
+computed, so that a small file cannot ask for a large array or for hours. An If whose condition is
+constant is the branch that it takes. What an iteration of a Loop or Scan hands to the next one as
+it was is what the first one began with; one that reads constants alone is run, a node at a time.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,12 +22,17 @@ import numpy as np
 
 from derive.errors import ArgumentError, DeriveError
 from derive.kernel.signature import Array
-from derive.weights.onnx_evaluate import bytes_of, evaluated, filling
+from derive.weights.onnx_evaluate import evaluated, filling
 from derive.weights.onnx_file import Model, Scope
 from derive.weights.onnx_loops import MOST_RUNS, Repeated, joined, loop_of, slices, steps_of
+from derive.weights.onnx_sizes import bytes_of
 
 #: Bytes that all results together may take.
 MOST_TOGETHER = 2**32
+#: Work that all of them together may take, in bytes that are gone through: some ten seconds.
+MOST_WORK = 2**35
+#: Work of looking up one array that another one hangs on.
+_LOOK_UP = 2**10
 #: Operators whose results differ from call to call.
 _RANDOM = frozenset(
     "RandomNormal RandomUniform RandomNormalLike RandomUniformLike Multinomial Bernoulli "
@@ -41,17 +47,24 @@ _MOVING = frozenset(
 Key = tuple[int, str]
 
 
+class _TooManyRuns(Exception):
+    """Loops of a model are run for too many nodes and iterations."""
+
+
 class Constants:
     """The constants of one model. given: arrays that are known besides, by name."""
 
     def __init__(self, model: Model, given: Mapping[str, Array] | None = None) -> None:
         self._model = model
         self._given = dict(given or {})
-        self._known: dict[Key, bool] = {}
-        self._values: dict[Key, Any] = {}
+        # by graph, so that an iteration forgets what the one before it made and nothing else
+        self._known: defaultdict[int, dict[str, bool]] = defaultdict(dict)
+        self._values: defaultdict[int, dict[str, Any]] = defaultdict(dict)
         self._bytes = 0
         self._loops: dict[tuple[int, int], Repeated | None] = {}
+        self._inside = 0
         self._runs = 0
+        self._work = 0
 
     def clear(self) -> None:
         """Forget the arrays."""
@@ -117,21 +130,21 @@ class Constants:
             if home is None:
                 return False
             key = (id(home), name)
-            if key in self._known:
+            if name in self._known[id(home)]:
                 waiting.pop()
                 continue
             if name in self._given or name in home.tensors:
-                self._known[key] = True
+                self._known[id(home)][name] = True
                 continue
             needed = self._needed(home, name)
             if needed is None:
-                self._known[key] = False
+                self._known[id(home)][name] = False
                 continue
             states = [self._state(inner, other) for inner, other in needed]
             if False in states:
-                self._known[key] = False
+                self._known[id(home)][name] = False
             elif None not in states:
-                self._known[key] = True
+                self._known[id(home)][name] = True
             else:
                 opened.add(key)
                 missing = [n for n, state in zip(needed, states, strict=True) if state is None]
@@ -142,7 +155,7 @@ class Constants:
 
     def _state(self, scope: Scope, name: str) -> bool | None:
         home = scope.home(name)
-        return False if home is None else self._known.get((id(home), name))
+        return False if home is None else self._known[id(home)].get(name)
 
     def _needed(self, home: Scope, name: str) -> list[tuple[Scope, str]] | None:
         """What an array hangs on; None where it is never constant. The last one is the array
@@ -159,8 +172,7 @@ class Constants:
         if not home.children.get(number):
             return read
         if (loop := self._loop(home, number)) is not None:
-            kinds = {node.op_type for scope in loop.scopes for node in scope.nodes}
-            return None if kinds & _RANDOM else read + [(loop.body, n) for n in loop.free]
+            return None if loop.kinds & _RANDOM else read + [(loop.body, n) for n in loop.free]
         if node.op_type != "If" or len(read) != 1:
             return None
         if self._state(*read[0]) is not True:
@@ -200,14 +212,14 @@ class Constants:
             scope, name = waiting[-1]
             home = scope.home(name)
             assert home is not None
-            key = (id(home), name)
-            if key in self._values:
+            values = self._values[id(home)]
+            if name in values:
                 waiting.pop()
                 continue
             if name in self._given:
-                self._values[key] = self._given[name]
+                values[name] = self._given[name]
             elif name in home.tensors:
-                self._values[key] = self._model.array(home.tensors[name])
+                values[name] = self._model.array(home.tensors[name])
             else:
                 needed = self._needed(home, name) or []
                 missing = [n for n in needed if self._value_of(*n) is None]
@@ -219,68 +231,78 @@ class Constants:
 
     def _add(self, home: Scope, name: str, needed: Sequence[tuple[Scope, str]]) -> None:
         """The value of an array, all that it hangs on being there."""
+        self._spend(_LOOK_UP * len(needed))
         if self._origin(home, name) is None:
             number = home.makers[name]
             if (loop := self._loop(home, number)) is not None:
-                return self._run_loop(home, home.nodes[number], loop)
+                return self._run_loop(home, home.nodes[number], loop, name)
             if not home.children.get(number):
                 operands = [self._value_of(*each) for each in needed]
                 return self._run(home, home.nodes[number], operands)
-        self._values[id(home), name] = self._value_of(*needed[-1])
+        self._values[id(home)][name] = self._value_of(*needed[-1])
         return None
 
     def _value_of(self, scope: Scope, name: str) -> Any:
-        return self._values.get((id(scope.home(name)), name))
+        return self._values[id(scope.home(name))].get(name)
 
     def _run(self, home: Scope, node: Any, operands: Sequence[Any]) -> None:
         names = dict.fromkeys(operand for operand in node.input if operand)
         given = dict(zip([n for n in node.input if n], operands, strict=True))
-        self._runs += 1
-        results = evaluated(self._model, node, {name: given[name] for name in names})
+        read = {name: given[name] for name in names}
+        if self._inside:
+            self._run_once()
+        results = evaluated(self._model, node, read, self._spend)
         for name, result in zip([n for n in node.output if n], results, strict=True):
             self._keep(home, name, result)
 
-    def _run_loop(self, home: Scope, node: Any, loop: Repeated) -> None:
-        """A Loop or Scan that reads constants alone."""
+    def _run_once(self) -> None:
+        self._runs += 1
+        if self._runs > MOST_RUNS:
+            raise _TooManyRuns
+
+    def _run_loop(self, home: Scope, node: Any, loop: Repeated, wanted: str) -> None:
+        """A Loop or Scan that reads constants alone. wanted: the output that is asked for."""
         operands = {name: self._value_of(home, name) for name in node.input if name}
         what = f"{node.op_type} {node.name!r}".removesuffix(" ''") + f" of {self._model.title}"
+        self._inside += 1
         try:
-            found = self._iterated(loop, operands, self._runs + MOST_RUNS)
+            found = self._iterated(loop, operands)
+            if wanted not in found:
+                raise ArgumentError(f"{wanted!r} has no slices, and no shape")
         except (DeriveError, RecursionError):
             raise
+        except _TooManyRuns as error:
+            raise ArgumentError(
+                f"{what} is not computed",
+                facts=(f"it takes more than {MOST_RUNS:,} nodes and iterations, with all loops",),
+            ) from error
         except Exception as error:  # operands that do not fit
             raise ArgumentError(
                 f"{what} cannot be computed", facts=(f"{type(error).__name__}: {error}",)
             ) from error
         finally:
+            self._inside -= 1
             self._forget(loop)
-        if found is None:
-            raise ArgumentError(
-                f"{what} is not computed",
-                facts=(f"it takes more than {MOST_RUNS:,} nodes and iterations",),
-            )
         for name, result in found.items():
             self._keep(home, name, result)
 
-    def _iterated(
-        self, loop: Repeated, operands: Mapping[str, Any], most: int
-    ) -> dict[str, Any] | None:
-        """{output: value} after all iterations; None where those would be too many."""
+    def _iterated(self, loop: Repeated, operands: Mapping[str, Any]) -> dict[str, Any]:
+        """{output: value} after all iterations. A stack of no slices is left out: its shape is
+        that of no array."""
         steps, step = steps_of(loop, operands), 0
         now = {each.before: operands[each.start] for each in loop.carried}
         go = loop.go is None or not loop.go.start or bool(np.all(operands[loop.go.start]))
         stacks: list[list[Array]] = [[] for _ in loop.given]
         while go and (steps is None or step < steps):
-            self._runs += 1
-            if self._runs > most:
-                return None
+            self._run_once()
             here = {**now, **slices(loop, operands, step, steps or 0)}
             if loop.go is not None:
                 here |= {loop.number: np.array(step), loop.go.before: np.array(True)}
             self._forget(loop)
             for name, array in here.items():
-                self._known[id(loop.body), name] = True
-                self._values[id(loop.body), name] = array
+                self._known[id(loop.body)][name] = True
+                self._values[id(loop.body)][name] = array
+                self._spend(_LOOK_UP + bytes_of(array))
             now = {each.before: self._of_body(loop, each.after) for each in loop.carried}
             for stack, cut in zip(stacks, loop.given, strict=True):
                 stack.append(self._of_body(loop, cut.inside))
@@ -289,7 +311,9 @@ class Constants:
             step += 1
         ends = {each.end: now[each.before] for each in loop.carried if each.end}
         pairs = zip(loop.given, stacks, strict=True)
-        return ends | {cut.outside: joined(cut, stack) for cut, stack in pairs if cut.outside}
+        return ends | {
+            cut.outside: joined(cut, stack) for cut, stack in pairs if cut.outside and stack
+        }
 
     def _of_body(self, loop: Repeated, name: str) -> Any:
         if not self._constant(loop.body, name):
@@ -298,13 +322,12 @@ class Constants:
 
     def _forget(self, loop: Repeated) -> None:
         """What is known of a body: another iteration has other values."""
-        for scope in loop.scopes:
-            for name in (*scope.order, *scope.makers):
-                self._known.pop((id(scope), name), None)
-                self._values.pop((id(scope), name), None)
+        for held in (self._known, self._values):
+            for number in held.keys() & loop.numbers:
+                del held[number]
 
     def _keep(self, home: Scope, name: str, result: Any) -> None:
-        self._values[id(home), name] = result
+        self._values[id(home)][name] = result
         self._count(result)
 
     def _count(self, result: Any) -> None:
@@ -315,6 +338,14 @@ class Constants:
                 facts=(f"computing them takes more than {MOST_TOGETHER >> 30} GiB",),
             )
 
+    def _spend(self, work: int) -> None:
+        self._work += work
+        if self._work > MOST_WORK:
+            raise ArgumentError(
+                f"constants of {self._model.title} take too long to compute",
+                facts=(f"their nodes go through more than {MOST_WORK >> 30} GiB",),
+            )
+
     def _along(self, base: Array, chain: Sequence[tuple[Scope, Any]]) -> Array | None:
         """`base` after the nodes of a chain, last first, none of which may change its elements
         but by choosing whole ones."""
@@ -322,7 +353,7 @@ class Constants:
         for home, node in reversed(chain):
             kind = node.op_type
             if kind == "Cast":
-                base = evaluated(self._model, node, {node.input[0]: base})[0]
+                base = evaluated(self._model, node, {node.input[0]: base}, self._spend)[0]
             elif kind in _REPEATING | {"Identity"} or base.size == 1:
                 tiled |= kind == "Tile"
                 base = base if base.size > 1 or kind in _REPEATING else base.reshape(())
@@ -334,7 +365,8 @@ class Constants:
                 base = padded.transpose(order[0])
             elif kind == "Slice" and not tiled and self._slices_whole(home, node, base):
                 operands = {n: self.value(home, n) for n in node.input[1:] if n}
-                base = evaluated(self._model, node, {**operands, node.input[0]: base})[0]
+                operands[node.input[0]] = base
+                base = evaluated(self._model, node, operands, self._spend)[0]
             elif kind == "Unsqueeze" and self._at_the_front(home, node):
                 pass
             else:

@@ -2,13 +2,12 @@
 
 In: a `Model`, a node, and what it reads.  Out: its results; ArgumentError where they cannot be
 computed, or would be too large.
-Not here: which nodes are computed (onnx_constants.py).
+Not here: which nodes are computed (onnx_constants.py), what they take (onnx_sizes.py).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,36 +15,48 @@ import numpy as np
 from derive.errors import ArgumentError
 from derive.kernel.signature import Array
 from derive.weights.onnx_file import Model
+from derive.weights.onnx_sizes import cost_of, is_text
 
-#: Bytes that one result may take.
+#: Bytes that one node may take for its results, and meanwhile.
 MOST = 2**29
-#: Operators whose results are no larger than what they read, and whose shapes are not inferred.
-_BOUNDED = frozenset(
-    "NonZero Compress Unique SequenceAt SequenceConstruct SplitToSequence ConcatFromSequence "
-    "SequenceLength SequenceInsert".split()
-)
 
 
-def evaluated(opened: Model, node: Any, given: Mapping[str, Any]) -> list[Any]:
-    """The results of one node, by the reference evaluator."""
+def evaluated(
+    opened: Model, node: Any, given: Mapping[str, Any], spend: Callable[[int], None]
+) -> list[Any]:
+    """The results of one node, by the reference evaluator. spend: is told of the work before it
+    is done, and may refuse it."""
     what = f"{node.op_type} {node.name!r}".removesuffix(" ''")
     try:
+        if any(map(is_text, given.values())):
+            raise ValueError("it reads text, which no weight is made of")
         versions = _versions(node, opened.opsets)
         model = _model(node, given, opened.opsets, versions[0])
-        room = _room(model, node, given)
-        results = [] if room is None or room > MOST else _results(node, given, model, versions)
-    except Exception as error:  # operators it lacks, operands that do not fit
-        raise ArgumentError(
-            f"{what} of {opened.title} cannot be computed",
-            facts=(f"{type(error).__name__}: {error}".partition("\n")[0],),
-        ) from error
-    if room is None or room > MOST:
-        size = "an unknown number of" if room is None else f"{room}"
+        cost = cost_of(model, node, given)
+    except Exception as error:  # operators that are none, operands that do not fit
+        raise _uncomputed(opened, what, error) from error
+    if cost is None or cost.room > MOST:
+        size = "an unknown number of" if cost is None else f"{cost.room}"
         raise ArgumentError(
             f"{what} of {opened.title} is not computed",
             facts=(f"its result has {size} bytes, and at most {MOST} are read",),
         )
-    return [v if isinstance(v, (list, np.ndarray)) else np.asarray(v) for v in results]
+    spend(cost.work)
+    try:
+        results = _results(node, given, model, versions)
+        found = [v if isinstance(v, (list, np.ndarray)) else np.asarray(v) for v in results]
+        if any(map(is_text, found)):
+            raise ValueError("its result is text, which no weight is made of")
+    except Exception as error:  # operators that the evaluator lacks, operands that do not fit
+        raise _uncomputed(opened, what, error) from error
+    return found
+
+
+def _uncomputed(opened: Model, what: str, error: Exception) -> ArgumentError:
+    return ArgumentError(
+        f"{what} of {opened.title} cannot be computed",
+        facts=(f"{type(error).__name__}: {error}".partition("\n")[0],),
+    )
 
 
 def _versions(node: Any, opsets: Mapping[str, int]) -> list[int]:
@@ -112,37 +123,3 @@ def _info(name: str, value: Any) -> Any:
         return onnx.helper.make_empty_tensor_value_info(name)
     kind = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
     return onnx.helper.make_tensor_value_info(name, kind, value.shape)
-
-
-def _room(model: Any, node: Any, given: Mapping[str, Any]) -> int | None:
-    """Bytes of the results by shape inference; None where it does not tell."""
-    import onnx
-
-    small = {
-        name: value
-        for name, value in given.items()
-        if isinstance(value, np.ndarray) and value.size <= 1024 and value.dtype.kind in "iufb"
-    }
-    known = onnx.ModelProto()
-    known.CopyFrom(model)
-    known.graph.initializer.extend(
-        onnx.numpy_helper.from_array(value, name) for name, value in small.items()
-    )
-    if node.op_type in _BOUNDED:
-        return sum(map(bytes_of, given.values()))
-    inferred = onnx.shape_inference.infer_shapes(known, data_prop=True)
-    total = 0
-    for output in inferred.graph.output:
-        shape = output.type.tensor_type
-        if not shape.HasField("shape") or any(
-            not dim.HasField("dim_value") for dim in shape.shape.dim
-        ):
-            return None
-        kind = onnx.helper.tensor_dtype_to_np_dtype(shape.elem_type)
-        total += max(kind.itemsize, 1) * math.prod(dim.dim_value for dim in shape.shape.dim)
-    return total
-
-
-def bytes_of(value: Any) -> int:
-    """Of an array, or a sequence of arrays."""
-    return sum(map(bytes_of, value)) if isinstance(value, list) else int(np.asarray(value).nbytes)

@@ -61,7 +61,7 @@ class Repeated:
     @cached_property
     def free(self) -> tuple[str, ...]:
         """What the body, and what is inside it, reads of the graphs around it."""
-        inside = {id(scope) for scope in self.scopes}
+        inside = self.numbers
         names = [
             name
             for scope in self.scopes
@@ -77,6 +77,16 @@ class Repeated:
         for scope in found:
             found += [child for children in scope.children.values() for child in children.values()]
         return tuple(found)
+
+    @cached_property
+    def numbers(self) -> frozenset[int]:
+        """Of `scopes`: the id of each."""
+        return frozenset(map(id, self.scopes))
+
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """The operators in `scopes`."""
+        return frozenset(node.op_type for scope in self.scopes for node in scope.nodes)
 
     @cached_property
     def stays(self) -> Mapping[str, str]:
@@ -187,7 +197,5 @@ def slices(
 
 
 def joined(cut: Cut, parts: list[Array]) -> Array:
-    """What all iterations gave."""
-    if not parts:
-        raise ArgumentError(f"{cut.outside!r} has no slices, and no shape")
+    """What all iterations gave; there is at least one."""
     return np.stack(parts[::-1] if cut.reverse else parts, axis=cut.axis)

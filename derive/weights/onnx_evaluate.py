@@ -39,7 +39,7 @@ def evaluated(
         size = "an unknown number of" if cost is None else f"{cost.room}"
         raise ArgumentError(
             f"{what} of {opened.title} is not computed",
-            facts=(f"its result has {size} bytes, and at most {MOST} are read",),
+            facts=(f"that takes {size} bytes, and a node may have {MOST}",),
         )
     spend(cost.work)
     try:

@@ -20,6 +20,8 @@ import numpy as np
 
 #: Bytes of one piece of a sequence: a NumPy array without its elements.
 PIECE = 128
+#: Work of one piece of a sequence.
+_TAKE = 2**11
 #: Work of one element that Python code visits, in bytes that NumPy would go through meanwhile.
 _VISIT = 2**14
 #: Operators of sequences and of open lengths: no shape is inferred.
@@ -86,7 +88,8 @@ def cost_of(model: Any, node: Any, given: Mapping[str, Any]) -> Cost | None:
     read = sum(map(bytes_of, given.values()))
     if kind in _OPEN:
         room = _open_room(node, operands, read)
-        return Cost(room, (PIECE if kind in _CHOOSING else room + read) + _own(node))
+        pieces = _pieces(node, operands)
+        return Cost(room, (0 if kind in _CHOOSING else room + read) + _TAKE * pieces + _own(node))
     inferred = _inferred(model, given)
     if inferred is None:
         return None
@@ -109,19 +112,24 @@ def _is_whole(value: Any) -> bool:
 
 def _open_room(node: Any, operands: list[Any], read: int) -> int:
     first: Any = operands[0] if operands and isinstance(operands[0], np.ndarray) else np.zeros(0)
-    count = int(first.size)
+    rank, count = int(first.ndim), int(first.size)
     if node.op_type == "NonZero":
-        return 24 * max(first.ndim, 1) * count
+        return 24 * max(rank, 1) * count
     if node.op_type == "Unique":
         is_sorted = all(a.i for a in node.attribute if a.name == "sorted")
         return 3 * read + (64 if is_sorted else 256) * count
+    if "Sequence" in node.op_type:
+        return read + PIECE * _pieces(node, operands)
+    return read + 8 * count
+
+
+def _pieces(node: Any, operands: list[Any]) -> int:
+    """Of the sequences that are read or given."""
     if node.op_type == "SplitToSequence":
         lengths = operands[1] if len(operands) > 1 else np.zeros(())
-        pieces = lengths.size if lengths.ndim else max(first.shape, default=1)
-        return read + PIECE * int(pieces)
-    if node.op_type in ("SequenceConstruct", "SequenceInsert"):
-        return read + PIECE * len(operands)
-    return read + 8 * count
+        shape = lengths.shape if lengths.ndim else (max(operands[0].shape, default=1),)
+        return _count(shape)
+    return sum(len(value) if isinstance(value, list) else 1 for value in operands)
 
 
 def _more(kind: str, node: Any, operands: list[Any], count: int) -> tuple[int, int]:
@@ -143,7 +151,7 @@ def _more(kind: str, node: Any, operands: list[Any], count: int) -> tuple[int, i
         visited = sum(sizes) + count
         if "Gather" in kind or "Scatter" in kind:  # what they look up, and the rows for it
             places = operands[1].shape[: -1 if kind.endswith("ND") else None]
-            rows = max(operands[0].shape, default=1) if kind == "GatherElements" else 0
+            rows = 2 * max(operands[0].shape, default=1) if kind == "GatherElements" else 0
             visited = rows + _count(places)
         return room * visited, work * visited
     # an operator that is not known: each element with each, as often as its attributes may say

@@ -116,7 +116,7 @@ def test_what_a_node_takes_is_known_before_it_is_computed(name, monkeypatch):
     monkeypatch.setattr(onnx_evaluate, "MOST", 8 * MEBI)
     nodes = GREEDY[name]
     used = {n: OPERANDS[n] for each in nodes for n in each.input if n in OPERANDS}
-    with pytest.raises(derive.DeriveError, match=r"is not computed\n  its result has \d+ bytes"):
+    with pytest.raises(derive.DeriveError, match=r"is not computed\n  that takes \d+ bytes"):
         weights.from_onnx(model_of(*nodes, **used))
 
 

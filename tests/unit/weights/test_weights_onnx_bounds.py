@@ -120,6 +120,14 @@ def test_what_a_node_takes_is_known_before_it_is_computed(name, monkeypatch):
         weights.from_onnx(model_of(*nodes, **used))
 
 
+def test_scales_that_are_repeated_in_blocks_are_counted(monkeypatch):
+    monkeypatch.setattr(onnx_evaluate, "MOST", 8 * MEBI)
+    blocked = node("DequantizeLinear", "small scale", "W", axis=0, block_size=2**21)
+    tensors = {"small": np.ones((2, 2), np.uint8), "scale": np.ones((1, 2), "f")}
+    with pytest.raises(derive.DeriveError, match=r"is not computed\n  that takes \d+ bytes"):
+        weights.from_onnx(model_of(blocked, opset=21, **tensors))
+
+
 def test_sequences_that_grow_come_to_an_end(monkeypatch):
     monkeypatch.setattr(onnx_constants, "MOST_TOGETHER", MEBI)
     body = body_of(

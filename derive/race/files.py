@@ -97,7 +97,8 @@ def save(outcome: Outcome, path: Path) -> None:
 
 
 def load(path: Path) -> Outcome | None:
-    """None where there is no such file; ArgumentError where it holds something else."""
+    """None where there is no such file; ArgumentError where it cannot be read or holds something
+    else."""
     try:
         values = json.loads(path.read_text("utf-8"))
         known = {name.name for name in fields(Outcome)}
@@ -107,7 +108,9 @@ def load(path: Path) -> Outcome | None:
         return Outcome(curve=curve, final=_number(values.pop("final")), **values)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
+    except OSError as error:
+        raise ArgumentError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, TypeError) as error:
         raise ArgumentError(
             f"{path} is no outcome of a trial", facts=(str(error),), hint=f"remove {path}"
         ) from error

@@ -64,7 +64,7 @@ class Finished:
 def load(folder: str | os.PathLike[str]) -> Finished:
     """The race that `derive race -o FOLDER` has run to its end.
 
-    ArgumentError where there is none, or race.json holds something else.
+    ArgumentError where there is none, or race.json cannot be read or holds something else.
     """
     if not isinstance(folder, str | os.PathLike):
         raise ArgumentTypeError(
@@ -72,6 +72,11 @@ def load(folder: str | os.PathLike[str]) -> Finished:
             hint='derive.race.load("race")',
         )
     path = Path(folder) / "race.json"
+    if Path(folder).is_file():
+        raise ArgumentError(
+            f"{folder} is a file, and a race is read from its folder",
+            hint=f"derive.race.load({str(Path(folder).parent)!r})",
+        )
     try:
         found = Finished(Path(folder), json.loads(path.read_text("utf-8")))
         str(found)  # every entry that is shown is there
@@ -82,7 +87,9 @@ def load(folder: str | os.PathLike[str]) -> Finished:
             facts=(f"there is no {path}",),
             hint=f"derive race ... -o {folder}{' --resume' if stopped else ''}",
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except OSError as error:  # whose remedy lies with the file's owner
+        raise ArgumentError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ArgumentError(
             f"{path} is no race", facts=(f"{type(error).__name__}: {error}",), hint=f"remove {path}"
         ) from error

@@ -24,6 +24,9 @@ from typing import Any
 from derive import targets
 from derive.cell import Cell
 from derive.errors import ArgumentError, DeriveError, TrialError
+from derive.kernel.convert import axes_text, shape_text
+from derive.kernel.signature import Arrays
+from derive.layers.sizes import dims_of
 from derive.race import executors, files, trial
 from derive.race.check import check
 from derive.race.sizes import dims_of_cell, dims_of_fixed, params_of, sizes_of
@@ -92,6 +95,13 @@ def trials_of(race: Race) -> list[Trial]:
                 f"no cell of the race has a fixed array {name!r}",
                 facts=(f"fixed arrays: {', '.join(dict.fromkeys(names)) or 'none'}",),
             )
+        files_of_name = [path for other, path in race.fixed if other == name]
+        if len(files_of_name) > 1:
+            raise ArgumentError(
+                f"fixed array {name} is given {len(files_of_name)} times",
+                facts=(f"files: {', '.join(files_of_name)}",),
+                hint=f"--fixed {name}={files_of_name[-1]}",
+            )
     arrays = fixed_of(race.fixed)
     found = []
     for name in race.tasks:
@@ -99,7 +109,7 @@ def trials_of(race: Race) -> list[Trial]:
         check(task, race.rows or task.rows)
         wanted = race.params
         for label, cell in race.cells.items():
-            own = dict(race.sizes) | dims_of_fixed(cell, arrays)
+            own = dict(race.sizes) | _of_files(race, cell, arrays)
             files_of = tuple((n, p) for n, p in race.fixed if n in cell.checked.fixed)
             sizes = sizes_of(
                 cell, task, own, params=wanted if race.match else None, width=race.width
@@ -124,10 +134,26 @@ def trials_of(race: Race) -> list[Trial]:
     return found
 
 
+def _of_files(race: Race, cell: Cell, arrays: Arrays) -> dict[str, int]:
+    """Lengths that files of fixed arrays tell; ArgumentError where --size says another."""
+    found = dims_of_fixed(cell, arrays)
+    for dim, length in race.sizes:
+        if found.get(dim, length) != length:
+            name = next(n for n in cell.checked.fixed if dim in cell.params[n])
+            raise ArgumentError(
+                f"--size {dim}={length}, and a fixed array of {cell.name} has {dim}={found[dim]}",
+                facts=(f"{name} is {axes_text(cell.params[name])}, "
+                       f"{dict(race.fixed)[name]} is {shape_text(arrays[name].shape)}",),
+                hint=f"--size {dim}={found[dim]}",
+            )  # fmt: skip
+    return found
+
+
 def unmatched(race: Race) -> list[str]:
-    """Which cells of a race that matches parameters are far from their number, in words."""
+    """In words, which cells of a race that matches parameters are far from their number, and which
+    of a race that matches widths have a width of a file's."""
     if not race.match:
-        return []
+        return _of_other_width(race)
     found, trials = [], trials_of(race)
     for name in race.tasks:
         task, wanted = task_of(name), race.params
@@ -141,6 +167,27 @@ def unmatched(race: Race) -> list[str]:
                     f"{name}: {one.label} is not matched: {own:,} parameters at {lengths}, where "
                     f"{wanted:,} were wanted, and no width comes nearer"
                 )
+    return found
+
+
+def _of_other_width(race: Race) -> list[str]:
+    arrays, found = fixed_of(race.fixed), []
+    for label, cell in race.cells.items():
+        told = _of_files(race, cell, arrays)
+        own, task = dict(race.sizes) | told, task_of(race.tasks[0])
+        sizes, others = (
+            sizes_of(cell, task, own, params=None, width=w) for w in (race.width, race.width + 1)
+        )
+        out = dims_of([next(iter(cell.outputs.values()))])
+        lengths = [
+            f"{dim}={told[dim]}" for dim in out
+            if told.get(dim, race.width) != race.width and dim not in dict(race.sizes)
+        ]  # fmt: skip
+        if lengths and sizes == others:  # no dimension is left that the width is of
+            found.append(
+                f"{label} is not matched: its fixed arrays tell {' '.join(lengths)}, where the "
+                f"width is {race.width}"
+            )
     return found
 
 

@@ -7,6 +7,7 @@ Not here: which trials there are (run.py), what their outcomes mean (verdict.py)
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import io
 import json
@@ -61,7 +62,8 @@ class Trial:
         own = {**asdict(self), "label": None, "format": _FORMAT, "task": task, "text": text}
         del own["fixed"]
         if self.fixed:  # the key of a cell without stays as it was before there were any
-            own["fixed"] = [(n, hashlib.sha256(_bytes(path)).hexdigest()) for n, path in self.fixed]
+            files = sorted(self.fixed)
+            own["fixed"] = [(n, hashlib.sha256(_bytes(n, path)).hexdigest()) for n, path in files]
         return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -133,28 +135,49 @@ def _judge(model: Any, task: Task) -> float:
 
 
 def fixed_of(files: Iterable[tuple[str, str]]) -> Arrays:
-    """{name: array} of files that numpy.save wrote."""
+    """{name: array} of files that numpy.save wrote; ArgumentError where one cannot be read, holds
+    no array of real numbers, or one that is not finite in float32, in which a race trains."""
     found = {}
     for name, path in files:
+        content = _bytes(name, path)
         try:
-            array = np.load(io.BytesIO(_bytes(path)), allow_pickle=False)
-            found[name] = np.asarray(array, np.float64)
-        except (ValueError, TypeError, EOFError) as error:
+            array = np.load(io.BytesIO(content), allow_pickle=False)
+        # A damaged file makes NumPy fail in many ways, by MemoryError too where a header lies.
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}".partition("\n")[0]
+            raise _no_numbers(path, said) from error
+        if not isinstance(array, np.ndarray):
+            raise _no_numbers(path, "it holds several arrays")
+        if array.dtype.kind not in "fiub":
+            raise _no_numbers(path, f"its elements are {array.dtype}, and no real numbers")
+        with np.errstate(over="ignore"):
+            bad = np.argwhere(~np.isfinite(array.astype(np.float32)))
+        if len(bad):
+            place = tuple(int(k) for k in bad[0])
             raise ArgumentError(
-                f"{path} holds no array of numbers",
-                facts=(f"{type(error).__name__}: {error}".partition("\n")[0],),
-                hint=f"numpy.save({path!r}, array)",
-            ) from error
-        if not np.isfinite(found[name]).all():
-            raise ArgumentError(f"{path} has an element that is no finite number")
+                f"{path} has an element that is no finite number in float32",
+                facts=(f"{name}{list(place)} is {array[place]}",),
+            )
+        found[name] = np.asarray(array, np.float64)
     return found
 
 
-def _bytes(path: str) -> bytes:
+def _no_numbers(path: str, fact: str) -> ArgumentError:
+    return ArgumentError(
+        f"{path} holds no array of numbers", facts=(fact,), hint=f"numpy.save({path!r}, array)"
+    )
+
+
+def _bytes(name: str, path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise ArgumentError(f"{path} cannot be read: {error.strerror}") from error
+        hint = None
+        if isinstance(error, FileNotFoundError):
+            others = {other.stem: other for other in sorted(Path(path).parent.glob("*.npy"))}
+            near = difflib.get_close_matches(Path(path).stem, others, n=1)
+            hint = f"--fixed {name}={others[near[0]]}" if near else f"numpy.save({path!r}, array)"
+        raise ArgumentError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
 
 
 def _place_of(task: str) -> tuple[str, str]:

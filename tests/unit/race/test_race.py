@@ -766,9 +766,30 @@ def test_fixed_arrays_come_from_files(
     ("option", "said"),
     [
         ("A", "names no array and file"),
-        ("A=missing.npy", "missing.npy cannot be read: No such file"),
+        (
+            "A=missing.npy",
+            "missing.npy cannot be read: No such file or directory\n  hint: numpy.sav",
+        ),
+        (
+            "A=nann.npy",
+            "nann.npy cannot be read: No such file or directory\n  hint: --fixed A=nan.n",
+        ),
+        ("A=.", ". cannot be read: Is a directory\n"),
         ("A=text.npy", "text.npy holds no array of numbers"),
         ("A=nan.npy", "no finite number"),
+        ("A=1e300.npy", "no finite number in float32\n  A[0, 0] is 1e+300"),
+        ("A=complex.npy", "elements are complex128"),
+        ("A=words.npy", "elements are <U3"),
+        ("A=many.npz", "it holds several arrays"),
+        ("A=huge.npy", "huge.npy holds no array of numbers"),
+        (
+            "A=nan.npy --fixed A=eye.npy",
+            "fixed array A is given 2 times\n  files: nan.npy, eye.npy",
+        ),
+        (
+            "A=eye.npy --size H=4",
+            "--size H=4, and a fixed array of own has H=3\n  A is [H, H], eye.",
+        ),
         ("A=narrow.npy", "fixed array A has the wrong shape"),
         ("B=nan.npy", "no cell of the race has a fixed array 'B'"),
     ],
@@ -782,8 +803,46 @@ def test_fixed_arrays_that_do_not_fit_are_told(
     Path("text.npy").write_text("no array")
     np.save("nan.npy", np.full((3, 3), np.nan))
     np.save("narrow.npy", np.zeros((3, 2)))
-    assert status(["race", "own.cell", "--task", "adding", *QUICK, "--fixed", option]) == 2
+    np.save("eye.npy", np.eye(3))
+    np.save("1e300.npy", np.full((3, 3), 1e300))
+    np.save("complex.npy", np.eye(3) * 1j)
+    np.save("words.npy", np.full((3, 3), "0.5"))
+    np.savez("many.npz", A=np.eye(3))
+    with open("huge.npy", "wb") as file:
+        header = {"descr": "<f8", "fortran_order": False, "shape": (10**6, 10**6)}
+        np.lib.format.write_array_header_1_0(file, header)
+    words = ["race", "own.cell", "--task", "adding", *QUICK, "--fixed", *option.split()]
+    assert status(words) == 2
     assert said in capfd.readouterr().err
+    assert not Path("race").exists()
+
+
+def test_a_race_of_one_width_names_the_cells_that_a_file_makes_another(
+    in_folder: Path, own: Path
+) -> None:
+    text = "cell own\ninput x: I\nstate h: H\nfixed A: H x H\nh' = tanh(W @ x + A @ h)\noutput h'\n"
+    cells = {"rnn": derive.cells.rnn(), "own": derive.Cell.parse(text)}
+    np.save("A.npy", np.eye(8))
+    race = Race(cells, (f"{own}:mine",), width=4, match=False, fixed=(("A", "A.npy"),))
+    assert run.unmatched(race) == [
+        "own is not matched: its fixed arrays tell H=8, where the width is 4"
+    ]
+    assert run.unmatched(replace(race, width=8)) == []
+    assert run.unmatched(replace(race, sizes=(("H", 8),))) == []
+    # Where the width is of another dimension, the file tells none.
+    text = (
+        "cell two\ninput x: I\nstate h: N x D\nfixed A: N x N\n"
+        "h' = tanh(h * sum(A) + sum(x))\noutput h'\n"
+    )
+    assert run.unmatched(replace(race, cells={"two": derive.Cell.parse(text)})) == []
+
+
+def test_the_order_of_fixed_arrays_does_not_change_the_key(in_folder: Path, own: Path) -> None:
+    np.save("A.npy", np.eye(3))
+    np.save("B.npy", np.zeros((3, 3)))
+    both = (("A", "A.npy"), ("B", "B.npy"))
+    assert a_trial(own, fixed=both).key == a_trial(own, fixed=both[::-1]).key
+    assert a_trial(own, fixed=both).key != a_trial(own, fixed=(("A", "B.npy"), ("B", "A.npy"))).key
 
 
 def test_a_finished_race_is_read_again(
@@ -815,6 +874,17 @@ def test_a_race_that_is_none_is_told(tmp_path: Path) -> None:
         (tmp_path / "race.json").write_text(text)
         with pytest.raises(ArgumentError, match=r"race\.json is no race"):
             derive.race.load(tmp_path)
+    with pytest.raises(ArgumentError, match="is read from its folder") as told:
+        derive.race.load(tmp_path / "race.json")
+    assert f"derive.race.load('{tmp_path}')" in str(told.value)
+    (tmp_path / "race.json").unlink()
+    (tmp_path / "race.json").mkdir()
+    with pytest.raises(ArgumentError, match="cannot be read: Is a directory") as told:
+        derive.race.load(tmp_path)
+    assert told.value.hint is None  # what cannot be read need not be wrong
+    with pytest.raises(ArgumentError, match="cannot be read: Is a directory") as told:
+        files.load(tmp_path / "race.json")
+    assert told.value.hint is None
     with pytest.raises(DeriveError, match="is a path, not int"):
         derive.race.load(3)
 

@@ -7,6 +7,7 @@ Not here: the ONNX model (onnx/), the files for a microcontroller (mcu/).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,24 +96,50 @@ def _mcu(
     where = {n: v for n, v in options.items() if v is not None and v is not False}
     more: dict[str, Any] = {} if steps is None else {"steps": steps}
     if data is not None:
-        more["data"] = read_arrays(data)
+        name = next(iter(cell.inputs), "x")
+        made = f"numpy.savez({str(Path(data).with_suffix('.npz'))!r}, {name}={name})"
+        more["data"] = read_arrays(data, "data", made)
     if ranges:
         more["ranges"] = dict(map(_range_of, ranges))
     folder = Path(out or f"{cell.name}_mcu")
-    names = mcu.export(
-        cell,
-        folder,
-        weights,
-        sizes=widths,
-        source=source,
-        dtype=dtype or "float32",
-        activations=activations,
-        **more,
-        **where,
-    )
+    try:
+        names = mcu.export(
+            cell,
+            folder,
+            weights,
+            sizes=widths,
+            source=source,
+            dtype=dtype or "float32",
+            activations=activations,
+            **more,
+            **where,
+        )
+    except ArgumentError as error:
+        raise _as_typed(error) from error
     for name in names:
         console.result(str(folder / name))
     return 0
+
+
+#: What a hint says in Python, and on the command line.
+_WORDS = (
+    (r"\bdata=x\b", "--data FILE.npz"),
+    (r'\bfolder="(\w+)"', r"-o \1"),
+    (r'\b(dtype|activations)="(\w+)"', r"--\1 \2"),
+    (r'\branges=\{"(\w+)": \((-?\d+), (-?\d+)\)\}', r"--range \1=\2..\3"),
+)
+
+
+def _as_typed(error: ArgumentError) -> ArgumentError:
+    """The error with a hint for the command line."""
+    hint = error.hint or ""
+    for pattern, typed in _WORDS:
+        hint = re.sub(pattern, typed, hint)
+    for name, option in (("sizes", "--{} {}"), ("ranges", "--range {}={}")):
+        for found in re.finditer(rf"\b{name}=\{{(.*?)\}}", hint):
+            pairs = re.findall(r'"(\w+)": ([-\d.]+)', found[1])
+            hint = hint.replace(found[0], " ".join(option.format(*pair) for pair in pairs))
+    return type(error)(error.what, place=error.place, facts=error.facts, hint=hint or None)
 
 
 def _range_of(text: str) -> tuple[str, Any]:

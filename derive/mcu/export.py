@@ -74,7 +74,7 @@ def export(
         cell, params, dtype=dtype, activations=activations, data=data, ranges=ranges, steps=steps,
         sizes=sizes, source=source, **options,
     )  # fmt: skip
-    write_all(Path(folder), files, "another folder: -o FOLDER")
+    write_all(Path(folder), files, 'another folder: folder="device2"')
     return tuple(files)
 
 
@@ -113,9 +113,10 @@ def exported(
     fitting = given(cell, params, sizes)
     missing = [dim for dim in pipeline.signature(cell).dims() if dim not in fitting.sizes]
     if missing:
+        lengths = ", ".join(f'"{dim}": 16' for dim in missing)
         raise ArgumentError(
             f"no parameter of {cell.name} tells {', '.join(missing)}",
-            hint=" ".join(f"--{dim} 16" for dim in missing),
+            hint=f"sizes={{{lengths}}}",
         )
     name, schedule = cell.name, pipeline.schedule(cell)
     stored: Quantized | InInt8 | None = None
@@ -155,7 +156,7 @@ def _numbers(dtype: str, activations: str | None) -> str:
     if dtype not in ("int8", activations):
         raise ArgumentError(
             f"activations in {activations} go with weights in {activations} or int8, not {dtype}",
-            hint=f'dtype="{activations}"',
+            hint=f'dtype="int8", or dtype="{activations}"',
         )
     return activations
 

@@ -18,9 +18,9 @@ from derive.emit.c.syntax import listed, single
 from derive.emit.mcu.fixed.quantized import Quantized
 from derive.emit.mcu.int8 import InInt8
 from derive.emit.mcu.known import Known
-from derive.errors import ArgumentError
+from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel.arguments import Arguments
-from derive.kernel.convert import to_width
+from derive.kernel.convert import kind_text, to_width
 from derive.kernel.mcu_layout import LARGEST, macros, members
 from derive.kernel.signature import Array, Arrays
 
@@ -42,6 +42,11 @@ def given(cell: Cell, params: Mapping[str, Any], sizes: Mapping[str, int] | None
     told, whole, axes = Arguments(signature, np.float32).pack(params)
     dims = signature.dims()
     known = {dim: axes.known[dim] for dim in dims if dim in axes.known}
+    if sizes is not None and not isinstance(sizes, Mapping):
+        raise ArgumentTypeError(
+            f"sizes are a mapping from dimensions to lengths, not {kind_text(sizes)}",
+            hint=f'sizes={{"{dims[0] if dims else "H"}": 16}}',
+        )
     for name, length in (sizes or {}).items():
         if name not in dims:
             raise ArgumentError(
@@ -53,7 +58,7 @@ def given(cell: Cell, params: Mapping[str, Any], sizes: Mapping[str, int] | None
             raise ArgumentError(
                 f"the parameters are for {name} = {known[name]}, and {length} was given",
                 facts=(f"{of[0]} is {list(whole[of[0]].shape)}",) if of else (),
-                hint=f"--{name} {known[name]}",
+                hint=f'sizes={{"{name}": {known[name]}}}',
             )
     for name, length in known.items():
         if length > LARGEST:

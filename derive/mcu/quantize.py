@@ -140,7 +140,7 @@ def _ranges(cell: Cell, ranges: Mapping[str, Any]) -> dict[str, Interval]:
     if not isinstance(ranges, Mapping):
         raise ArgumentTypeError(
             f"ranges are a mapping from names to numbers, not {kind_text(ranges)}",
-            hint=f"ranges={{'{next(iter(cell.inputs or cell.states))}': 4.0}}",
+            hint=f'ranges={{"{next(iter(cell.inputs or cell.states))}": 4.0}}',
         )
     known = (*cell.inputs, *cell.states)
     found: dict[str, Interval] = {}
@@ -154,7 +154,8 @@ def _ranges(cell: Cell, ranges: Mapping[str, Any]) -> dict[str, Interval]:
         numbers = _ends(value)
         if len(numbers) != 2 or not np.isfinite(numbers).all() or numbers[0] >= numbers[1]:
             raise ArgumentError(
-                f"{value!r} is no range of {name}", hint=f"ranges={{'{name}': 4.0}}, or (-1, 3)"
+                f"{value!r} is no range of {name}",
+                hint=f'ranges={{"{name}": 4.0}}, or ranges={{"{name}": (-1, 3)}}',
             )
         interval = Interval(Fraction(numbers[0]), Fraction(numbers[1]))
         for part, *_ in cell.checked.wholes.get(name, ((name,),)):

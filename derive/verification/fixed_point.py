@@ -96,17 +96,22 @@ def _in_int8(cell: Cell, point: Point) -> list[Row]:
 
 
 def _weights(plain: Known, own: Known, where: str) -> Row:
-    """In units of half the scale of a row."""
+    """In units of half of what a scale may be: the largest weight of its row / 127, and up to the
+    next number that is stored. In int16 these are as far apart for all rows."""
     worst = 0.0
     for name in own.scales:
         whole, given = own.params[name], plain.params[name]
         if not np.all((abs(whole) <= MOST) & (whole == np.rint(whole))):
             return Row("weights", f"{where} {name}", float("inf"), _HALF, False, "-127 to 127")
-        half = spread_scale(own, name) / 2
-        off = abs(2 * half * whole - given)
-        ratio = off / np.where(half > 0, half, 1e-300)
+        scale = spread_scale(own, name)
+        rest = tuple(k for k, length in enumerate(scale.shape) if length == 1)
+        least = abs(given).max(axis=rest, keepdims=True, initial=0.0) / MOST
+        next_ = least * 2.0**-23 + 2.0**-149
+        if where == BOTH:
+            next_ = np.maximum(least.max(initial=0.0) * 2.0**-14, 2.0**-30)
+        ratio = abs(scale * whole - given) / ((least + next_) / 2)
         worst = max(worst, float(ratio.max(initial=0.0)))
-    bound = "weights in int8 against those given, in units of half the scale of their row"
+    bound = "weights in int8 against those given, in units of half the largest of their row / 127"
     return Row("weights", where, worst, _HALF, worst <= _HALF, bound)
 
 

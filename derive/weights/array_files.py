@@ -35,13 +35,17 @@ def is_archive(path: str | bytes) -> bool:
     return os.fsdecode(path).lower().endswith(tuple(_READERS))
 
 
-def read_arrays(path: str) -> Arrays:
-    """ArgumentError where the file is missing, damaged or of no known kind."""
+def read_arrays(path: str, what: str = "weights", hint: str | None = None) -> Arrays:
+    """ArgumentError where the file is missing, damaged or of no known kind.
+
+    what: it holds, and what to type where its ending is not known, in words."""
     ending = next((e for e in _READERS if path.lower().endswith(e)), None)
     if ending is None:
+        more = (".onnx",) if what == "weights" else ()
         raise ArgumentError(
-            f"{path} is no file of weights by its ending",
-            facts=(f"endings are {', '.join((*_READERS, '.onnx'))}",),
+            f"{path} is no file of {what} by its ending",
+            facts=(f"endings are {', '.join((*_READERS, *more))}",),
+            hint=hint,
         )
     try:
         with open(path, "rb") as file:  # a missing file is an OSError, for any package

@@ -15,12 +15,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import sympy
 
 from derive.cell import Cell
-from derive.emit.mcu.known import Known, known
+from derive.emit.mcu.known import Known, check_finite, known
+from derive.emit.mcu.sequence import lengths, sequence_of, starts_of
 from derive.kernel.signature import Array as Values
 from derive.kernel.signature import Arrays
 from derive.program import Array, Map, Matmul, Namer, Program, check, prune
@@ -215,7 +217,8 @@ class InInt8:
 
     @property
     def errors(self) -> Mapping[str, float]:
-        """{matrix: the most by which a weight differs from what was given}: half a scale."""
+        """{matrix: the most by which a weight differs from what was given}: half a scale at
+        most."""
         found = dequantized(self.own)
         return {n: float(abs(a - self.plain.params[n]).max()) for n, a in found.items()}
 
@@ -232,27 +235,39 @@ class InInt8:
         return np.asarray(self.starts[param], np.float32)
 
     def run(
-        self, inputs: Mapping[str, Values], states: Mapping[str, Values], steps: int | None = None
+        self, inputs: Any, states: Mapping[str, Any] | None = None, steps: int | None = None
     ) -> tuple[Arrays, Arrays]:
-        """All steps in float64 with the device's weights: outputs by key, and the last states.
-        steps: T, of a cell without inputs."""
-        step, now = self.own.step, dict(states)
-        rows = max((len(a) for a in states.values()), default=1)
-        if inputs:
-            rows = max(a.shape[1] for a in inputs.values())
+        """All steps in float64 with the device's weights: outputs [T, B, width] by key, and the
+        last states.
+
+        inputs: {name: [T, B, width]}, or a bare array where there is one; an input that is given
+        once [B, width], or [T, B, width].  states: {name: [B, width]}; those left out begin at
+        their learned start, else at zeros.  steps: T, where no input tells it. Errors as for
+        `kernel.forward`."""
+        step = self.own.step
+        starts = starts_of(self.cell, self.starts)
+        run = sequence_of(self.cell, self.own, starts, inputs, states, steps)
+        now = {name: array.copy() for name, array in run.states.items()}
         outputs: dict[str, list[Values]] = {key: [] for key in self.cell.output_keys}
-        for t in range(len(next(iter(inputs.values()))) if steps is None else steps):
-            given = {**self.own.params, **{n: a[t] for n, a in inputs.items()}, **now}
+        for t in range(run.steps):
+            given = {**self.own.params, **{n: a[t] for n, a in run.inputs.items()}, **now}
             with np.errstate(all="ignore"):
-                values = interpret(step.program, given, rows=rows, sizes=self.own.sizes)
-            now = {s: values[after] for s, after in zip(step.states, step.next_states, strict=True)}
+                values = interpret(step.program, given, rows=run.rows, sizes=self.own.sizes)
+            now = {
+                state: np.array(np.broadcast_to(values[after], now[state].shape))
+                for state, after in zip(step.states, step.next_states, strict=True)
+            }
             for key, name in zip(self.cell.output_keys, step.outputs, strict=True):
-                outputs[key].append(np.broadcast_to(values[name], (rows, *values[name].shape[1:])))
-        return {key: np.stack(arrays) for key, arrays in outputs.items()}, now
+                outputs[key].append(values[name])
+        found = {
+            key: run.stacked(outputs[key], lengths(self.own, name))
+            for key, name in zip(self.cell.output_keys, step.outputs, strict=True)
+        }
+        return found, now
 
 
 def int8_of(cell: Cell, params: Mapping[str, Values], sizes: Mapping[str, int]) -> InInt8:
-    """params: by parts."""
+    """params: by parts. ArgumentError: what depends on them alone is not finite in float32."""
     program = cell.step.program
     numbers = {functions.size(dim): sympy.Integer(n) for dim, n in sizes.items()}
     equations = tuple(
@@ -260,7 +275,8 @@ def int8_of(cell: Cell, params: Mapping[str, Values], sizes: Mapping[str, int]) 
         for e in program.equations
     )
     plain = known(cell.step, replace(program, equations=equations), params, sizes)
-    plain = replace(plain, params={
-        n: a.astype(np.float32).astype(np.float64) for n, a in plain.params.items()
-    })  # fmt: skip
+    with np.errstate(over="ignore"):
+        rounded = {n: a.astype(np.float32).astype(np.float64) for n, a in plain.params.items()}
+    check_finite(rounded, "in float32")
+    plain = replace(plain, params=rounded)
     return InInt8(cell, plain, in_int8(plain), dict(params))

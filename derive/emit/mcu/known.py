@@ -51,16 +51,23 @@ def known(
     names = {*inputs, *(e.out for e in per_row)}
     arrays = tuple(array for array in program.arrays if array.name in names)
     made = Program(arrays, inputs, tuple(per_row), tuple(dict.fromkeys(wanted)))
-    for name in kept:
-        if not np.isfinite(values[name]).all():
-            at = [int(k) for k in np.argwhere(~np.isfinite(values[name]))[0]]
+    found = replace(step, program=check(prune(made)), params=tuple(kept))
+    own = {name: values[name] for name in kept}
+    check_finite(own, "everywhere")
+    return Known(found, own, dict(sizes))
+
+
+def check_finite(params: Mapping[str, Values], where: str) -> None:
+    """ArgumentError: a parameter, or what depends on parameters alone, has an infinity or NaN.
+    where: "everywhere", or in which numbers."""
+    for name, array in params.items():
+        if not np.isfinite(array).all():
+            at = [int(k) for k in np.argwhere(~np.isfinite(array))[0]]
             raise ArgumentError(
-                f"{name}, which depends on parameters alone, is not finite everywhere",
-                facts=(f"{name}{at} is {values[name][tuple(at)]}",),
+                f"{name}, which depends on parameters alone, is not finite {where}",
+                facts=(f"{name}{at} is {array[tuple(at)]}",),
                 hint="parameters at which it is, or float32, where a step computes it",
             )
-    found = replace(step, program=check(prune(made)), params=tuple(kept))
-    return Known(found, {name: values[name] for name in kept}, dict(sizes))
 
 
 def _shared_values(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from boards import BOARDS, SANITIZERS, WARNINGS, need
 import derive
 from derive.cli.main import status
 from derive.emit.mcu.int8 import InInt8, dequantized
-from derive.errors import ArgumentError
+from derive.errors import ArgumentError, DeriveError
 from derive.mcu.export import exported
 from derive.verification import fixed_point as checks
 from derive.verification.fixed_point import BOTH, IN_INT8, check_fixed
@@ -128,6 +129,21 @@ def test_what_is_not_finite_then_is_refused() -> None:
     assert "log_b[1] is nan" in str(told.value)
 
 
+def test_what_is_not_finite_in_float32_is_refused(tmp_path: Path) -> None:
+    text = (
+        "cell r\ninput x: I\nstate h: N x D\nparam g: N, V: N x D x I\nW = g * V\n"
+        "h' = tanh(W @ x + h)\noutput h'\n"
+    )
+    V = np.random.default_rng(0).normal(size=(4, 2, 5))
+    V[0] = 1e25
+    params = {"V": V, "g": np.array([1e25, 1, 1, 1])}
+    with pytest.raises(ArgumentError, match="depends on parameters alone, is not finite in float3"):
+        weights(text, params)
+    with pytest.raises(ArgumentError, match="is not finite in float32") as told:
+        derive.mcu.export(derive.Cell.parse(text), tmp_path / "d", params, dtype="int8")
+    assert "W[0, 0, 0] is inf" in str(told.value) and not (tmp_path / "d").exists()
+
+
 @pytest.mark.parametrize(("change", "check"), [("weight", "weights"), ("text", "steps")])
 def test_a_wrong_weight_and_a_wrong_text_are_noticed(
     monkeypatch: pytest.MonkeyPatch, change: str, check: str
@@ -163,6 +179,26 @@ def test_a_number_that_int8_does_not_have_is_noticed(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(checks, "int8_of", wrong)
     assert not checked_rows(derive.cells.rnn())[f"{IN_INT8} W", "weights"].ok
+
+
+def test_a_scale_that_is_too_large_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights lie within half of it, and not within half of what it should be."""
+    monkeypatch.setattr(sys.modules[InInt8.__module__], "MOST", 60)
+    rows = checked_rows(derive.cells.rnn())
+    assert not rows[IN_INT8, "weights"].ok and not rows[BOTH, "weights"].ok
+
+
+def test_small_rows_share_the_steps_of_scales_in_int16() -> None:
+    """As the reference says: a thousandth costs up to 6 %, a hundred-thousandth a factor of 6."""
+    matrix = np.ones((3, 8)) * np.array([[1.0], [1e-3], [1e-5]])
+    text = "cell one\ninput x: I\nstate h: H\nh' = tanh(W @ x)\noutput h'"
+    for factor in np.linspace(1, 2, 50):
+        params = {"W": factor * matrix}
+        own = derive.mcu.quantize(
+            derive.Cell.parse(text), params, dtype="int8", ranges={"x": 1}
+        ).own
+        ratio = own.params["scale_W"] / (params["W"][:, 0] / 127)
+        assert ratio.min() >= 1 and np.all(ratio <= [1.0001, 1.063, 6.3]), ratio
 
 
 # --- files --------------------------------------------------------------------------------------
@@ -298,8 +334,12 @@ def test_digits_lose_no_accuracy_in_int8() -> None:
         ({"dtype": "int8", "activations": "int8"}, "no activations are in 'int8'", "float32, q15"),
         ({"dtype": "q15", "activations": "float32"}, "activations in float32 go with", "float32"),
         ({"dtype": "float32", "activations": "q15"}, "activations in q15 go with", 'dtype="q15"'),
+        ({"dtype": "float32", "activations": "q15"}, "activations in q15 go with", 'dtype="int8"'),
+        ({"dtype": "int8", "sizes": {"I": 4}}, "are for I = 3, and 4 was given", 'sizes={"I": 3}'),
+        ({"dtype": "int8", "sizes": 3}, "sizes are a mapping from dim", 'sizes={"H": 16}'),
+        ({"dtype": "q15", "ranges": {"x": 0}}, "0 is no range of x", 'ranges={"x": (-1, 3)}'),
         ({"dtype": "int8", "ranges": {"x": 1}}, "for fixed point", 'activations="q15"'),
-        ({"dtype": "int8", "activations": "q15"}, "needs a bound of x, c", "--range"),
+        ({"dtype": "int8", "activations": "q15"}, "needs a bound of x, c", "ranges="),
         ({"dtype": "int4"}, "no cell for a microcontroller is in 'int4'", "float32, q15, int8"),
     ],
 )
@@ -308,7 +348,7 @@ def test_numbers_that_do_not_go_together_are_refused(
 ) -> None:
     cell = derive.cells.lstm()
     params = derive.compile(cell, "numpy").init(I=3, H=4, seed=0)
-    with pytest.raises(ArgumentError, match=message) as told:
+    with pytest.raises(DeriveError, match=message) as told:
         derive.mcu.export(cell, tmp_path / "device", params, **options)
     assert hint in str(told.value) and not (tmp_path / "device").exists()
     with pytest.raises(ArgumentError, match="no weights in fixed point are in 'float32'"):
@@ -329,3 +369,51 @@ def test_the_command_line_writes_int8(tmp_path: Path, capsys: pytest.CaptureFixt
     capsys.readouterr()
     assert status(["export", "rnn", "--activations", "q15"]) == 2
     assert "--activations says nothing of --format onnx" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("--activations q15", "--dtype int8, or --dtype q15"),
+        ("--dtype int8 --data x.npz", "--activations q15"),
+        ("--range x=2", "--dtype q15"),
+        (
+            "--dtype q15",
+            "--data FILE.npz with inputs as the device will see them, or --range x=4.0",
+        ),
+        ("--dtype q15 --range x=0", "--range x=4.0, or --range x=-1..3"),
+        ("--dtype q15 --data x.npy", "numpy.savez('x.npz', x=x)"),
+        ("--dtype int8 --I 4", "--I 3"),
+        ("--dtype int8 -o w.npz/device", "another folder: -o device2"),
+    ],
+)
+def test_a_hint_of_the_command_line_is_typed_there(
+    words: str,
+    hint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("w.npz", **derive.compile(derive.cells.rnn(), "numpy").init(I=3, H=4, seed=0))
+    np.savez("x.npz", x=np.ones((3, 1, 3)))
+    np.save("x.npy", np.ones((3, 1, 3)))
+    command = ["export", "rnn", "--format", "mcu", "--weights", "w.npz", *words.split()]
+    assert status(command) == 2
+    assert f"hint: {hint}\n" in (said := capsys.readouterr().err), said
+    assert not Path("rnn_mcu").exists()
+
+
+def test_a_dimension_that_no_parameter_tells_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "cell free\ninput x: I\nstate h: I\nparam a: 1\nh' = a * h + x\noutput h'\n"
+    with pytest.raises(ArgumentError, match=r'hint: sizes=\{"I": 16\}'):
+        derive.mcu.export(derive.Cell.parse(text), "device", {"a": 0.5})
+    Path("free.cell").write_text(text)
+    np.savez("w.npz", a=0.5)
+    command = ["export", "free.cell", "--format", "mcu", "--weights", "w.npz"]
+    assert status(command) == 2
+    assert "hint: --I 16\n" in capsys.readouterr().err
+    assert status([*command, "--I", "16"]) == 0

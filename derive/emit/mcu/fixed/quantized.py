@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,19 @@ from derive.emit.mcu.fixed.integers import Integers
 from derive.emit.mcu.fixed.operations import single
 from derive.emit.mcu.fixed.order import Floats, Ordered, ordered
 from derive.emit.mcu.fixed.ranges import bounds_of
-from derive.emit.mcu.fixed.scales import Scaled, in_int16, scaled, to_integers
+from derive.emit.mcu.fixed.scales import (
+    HIGHEST,
+    LOWEST,
+    Scaled,
+    in_int16,
+    scaled,
+    to_integers,
+)
 from derive.emit.mcu.int8 import in_int8
 from derive.emit.mcu.known import Known
+from derive.emit.mcu.sequence import lengths, sequence_of, starts_of
+from derive.errors import ArgumentError
+from derive.kernel.convert import closest
 from derive.kernel.signature import Array as Values
 from derive.kernel.signature import Arrays
 from derive.symbolic.interval import Interval
@@ -62,30 +73,54 @@ class Quantized:
         return {n: o.error for n, o in operations.items() if isinstance(o, Lookup)}
 
     def to_integers(self, arrays: Mapping[str, Values]) -> Arrays:
-        """Inputs or states as the device has them."""
-        return {name: to_integers(array, self.bits[name]) for name, array in arrays.items()}
+        """Inputs or states as the device has them: {name: array}."""
+        return {name: to_integers(array, self._bits_of(name)) for name, array in arrays.items()}
 
     def to_floats(self, arrays: Mapping[str, Values]) -> Arrays:
-        return {name: array * 2.0 ** -self.bits[name] for name, array in arrays.items()}
+        """What integers of inputs, states or outputs stand for."""
+        return {n: np.asarray(a) * 2.0 ** -self._bits_of(n) for n, a in arrays.items()}
+
+    def _bits_of(self, name: str) -> int:
+        bits = self.bits
+        if name not in bits:
+            raise ArgumentError(
+                f"{self.cell.name} has no input, state or output {name!r}",
+                facts=(f"it has {', '.join(bits)}",),
+                hint=closest(name, bits),
+            )
+        return bits[name]
 
     def start(self, param: str, state: str) -> Values:
         """A learned start as integers of its state."""
         return to_integers(self.starts[param], self.bits[state])
 
     def run(
-        self, inputs: Mapping[str, Values], states: Mapping[str, Values], steps: int | None = None
+        self, inputs: Any, states: Mapping[str, Any] | None = None, steps: int | None = None
     ) -> tuple[Arrays, Arrays]:
-        """All steps in integers: outputs by key, and the last states, as integers.
+        """All steps in integers: outputs [T, B, width] by key, and the last states, as integers.
 
-        inputs, states: integers, as `to_integers` gives them.  steps: T, of a cell without inputs.
+        inputs, states: integers, as `to_integers` gives them.  inputs: {name: [T, B, width]}, or a
+        bare array where there is one; an input that is given once [B, width], or [T, B, width].
+        states: {name: [B, width]}; those left out begin at their learned start, else at zeros.
+        steps: T, where no input tells it. Errors as for `kernel.forward`; ArgumentError too for
+        what is no integer of 16 bits.
         """
+        starts = {
+            state: to_integers(values, self.bits[state])
+            for state, values in starts_of(self.cell, self.starts).items()
+        }
+        given = sequence_of(self.cell, self.own, starts, inputs, states, steps)
+        x, last = (_whole(arrays) for arrays in (given.inputs, given.states))
         outputs: dict[str, list[Values]] = {key: [] for key in self.cell.output_keys}
-        last = dict(states)
-        for found, after in self.steps(inputs, states, steps):
+        for found, after in self.steps(x, last, given.steps):
             last = after
             for key, array in found.items():
                 outputs[key].append(array)
-        return {key: np.stack(arrays) for key, arrays in outputs.items()}, last
+        names = zip(self.cell.output_keys, self.own.step.outputs, strict=True)
+        return {
+            key: given.stacked(outputs[key], lengths(self.own, name)).astype(np.int64)
+            for key, name in names
+        }, last
 
     def steps(
         self, inputs: Mapping[str, Values], states: Mapping[str, Values], steps: int | None = None
@@ -124,20 +159,24 @@ def quantized(
     seen = _seen(order, data, states, steps) if data is not None else {}
     starts = {
         state: Interval(Fraction(float(values.min())), Fraction(float(values.max())))
-        for state, values in _starts(cell, params).items()
+        for state, values in starts_of(cell, params).items()
         if values.size
     }
     bounds = bounds_of(order, cell.step, ranges, seen, starts)
     return Quantized(cell, scaled(order, bounds), plain, dict(params))
 
 
-def _starts(cell: Cell, params: Mapping[str, Values]) -> dict[str, Values]:
-    """Learned starts, by parts of states."""
-    wholes, found = cell.checked.wholes, dict[str, Values]()
-    for state, param in cell.checked.learned.items():
-        parts = [[part for part, *_ in wholes.get(n, ((n,),))] for n in (state, param)]
-        found |= {to: params[by] for to, by in zip(*parts, strict=True)}
-    return found
+def _whole(arrays: Arrays) -> Arrays:
+    """As int64; ArgumentError for what is no integer of 16 bits."""
+    for name, array in arrays.items():
+        good = (array == np.rint(array)) & (array >= LOWEST) & (array <= HIGHEST)
+        if not good.all():
+            raise ArgumentError(
+                f"{name} has an element that is no integer from {LOWEST} to {HIGHEST}",
+                facts=(f"it is {array[~good][0]}",),
+                hint=f'quantized.to_integers({{"{name}": ...}})',
+            )
+    return {name: array.astype(np.int64) for name, array in arrays.items()}
 
 
 def _seen(

@@ -187,14 +187,14 @@ class _Finder:
             equation = next((e for e in self.order.program.equations if e.out == name), None)
             text = f": {equation.expr}" if isinstance(equation, Map) else ""
             facts.append(f"{name} may be any number{text}")
-        words = " ".join(
-            f"--range {name}=4" for name in roots if name in (*step.inputs, *step.states)
+        words = ", ".join(
+            f'"{name}": 4.0' for name in roots if name in (*step.inputs, *step.states)
         )
         raise ArgumentError(
             f"fixed point needs a bound of {', '.join(roots)}",
             facts=tuple(facts),
-            hint="--data FILE.npz with inputs as the device will see them"
-            + (f", or {words}" if words else ""),
+            hint="data=x with inputs as the device will see them"
+            + (f", or ranges={{{words}}}" if words else ""),
         )
 
     # --- arithmetic -----------------------------------------------------------------------------

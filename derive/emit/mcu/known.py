@@ -53,20 +53,20 @@ def known(
     made = Program(arrays, inputs, tuple(per_row), tuple(dict.fromkeys(wanted)))
     found = replace(step, program=check(prune(made)), params=tuple(kept))
     own = {name: values[name] for name in kept}
-    check_finite(own, "everywhere")
+    check_finite(own, "everywhere", ", or float32, where a step computes it")
     return Known(found, own, dict(sizes))
 
 
-def check_finite(params: Mapping[str, Values], where: str) -> None:
+def check_finite(params: Mapping[str, Values], where: str, instead: str = "") -> None:
     """ArgumentError: a parameter, or what depends on parameters alone, has an infinity or NaN.
-    where: "everywhere", or in which numbers."""
+    where: "everywhere", or in which numbers.  instead: what else the hint offers."""
     for name, array in params.items():
         if not np.isfinite(array).all():
             at = [int(k) for k in np.argwhere(~np.isfinite(array))[0]]
             raise ArgumentError(
                 f"{name}, which depends on parameters alone, is not finite {where}",
                 facts=(f"{name}{at} is {array[tuple(at)]}",),
-                hint="parameters at which it is, or float32, where a step computes it",
+                hint=f"parameters at which it is{instead}",
             )
 
 

@@ -6,16 +6,18 @@ Not here: forms (indexed.py), which arrays of two cells correspond (indexed_matc
     tanh(s * (W @ x))     with s: N and W: N x D x I is tanh(W @ x) with s * W for W
     tanh(W @ x + b + c)   with b: N x D and c: D is tanh(W @ x + b) with b + c for b
     tanh(2 * (W @ x))     is tanh(W @ x) with 2 * W for W
+    tanh(W @ x + b + 1)   is tanh(W @ x + b) with b + 1 for b
 
 So a cell is brought to one with fewer parameters, and none of them stands everywhere with the same
-number before it. Of the first two kinds each is proved: with s * W for W and 1 for s the form of
-the cell is what it was. The third exchanges W for W / 2, which goes both ways.
+number before it, or beside it. Of the first two kinds each is proved: with s * W for W and 1 for s
+the form of the cell is what it was. The third exchanges W for W / 2, the fourth b for b - 1, which
+goes both ways.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice, permutations
 
@@ -25,8 +27,8 @@ from derive.comparison.polynomial import Mono, Poly
 from derive.program.program import Dim
 
 Shape = tuple[Dim, ...]
-#: Forms that are written for one cell.
-TRIES = 24
+#: Forms that are written for one cell; and how often each parameter is asked for its number.
+TRIES, ROUNDS = 24, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,11 @@ def absorbed(
         if name not in put and not own.plus:
             put[name] = Put(factor=1 / factor)
             told[name] = Put(factor, own.times)
+    for name, shift in _shifts(small or form, params).items():
+        before, own = put.get(name, Put()), told.get(name, Put())
+        if before.number is None:
+            put[name] = replace(before, shift=-shift)
+            told[name] = replace(own, shift=own.factor * shift)
     return Absorbed(put, told)
 
 
@@ -140,6 +147,36 @@ def _factors(form: Indexed, params: Mapping[str, Shape]) -> Iterator[tuple[str, 
         if len(numbers) == 1 and numbers != {Fraction(1)} and not alone[name] & used:
             used.add(name)
             yield name, numbers.pop()
+
+
+def _shifts(form: Indexed, params: Mapping[str, Shape]) -> dict[str, Fraction]:
+    """Parameters that stand everywhere by themselves, as a term, and the number beside them that
+    they take up: b + 1 is a parameter as b is.
+
+    Where the numbers differ from place to place the largest is taken up. Others are then left, but
+    the same ones in all cells that differ in this number alone.
+    """
+    bare: dict[str, list[tuple[int, Fraction]]] = {name: [] for name in params}
+    numbers: list[Fraction] = []
+    for value in dict.fromkeys(_polys(form)):
+        for mono, c in value.terms.items():
+            once = {base_of(atom)[0] for atom, n in mono if n == 1 and len(mono) == 1
+                    and atom.kind == "param"}  # fmt: skip
+            for name in _bases(mono) & bare.keys():
+                if name in once:
+                    bare[name].append((len(numbers), c))
+                else:
+                    del bare[name]
+        numbers.append(value.terms.get((), Fraction(0)))
+    found: dict[str, Fraction] = {}
+    for _ in range(ROUNDS):
+        for name, places in bare.items():
+            shift = max((numbers[k] / c for k, c in places), default=Fraction(0))
+            for k, c in places:
+                numbers[k] -= c * shift
+            if shift:
+                found[name] = found.get(name, Fraction(0)) + shift
+    return {name: shift for name, shift in found.items() if shift}
 
 
 def _polys(form: Indexed) -> Iterator[Poly]:

@@ -54,6 +54,12 @@ def map_of(
                     f"{name} of {cell.name} may be {put.number}: with {taken} the sums are what "
                     "they were"
                 )
+            if put.shift:
+                sign = "-" if put.shift > 0 else "+"
+                lines.append(
+                    f"{name} {sign} {abs(put.shift)} of {cell.name} is one parameter, for {name} "
+                    "stands only as a term by itself"
+                )
     if form is not None:
         for key, value in zip(source.outputs, form.outputs, strict=True):
             terms = len(value.terms)
@@ -96,5 +102,7 @@ def _value(source: Parts, target: Parts, names: Names, name: str) -> Poly | None
             value = value * of(Atom("param", other))
         for other, _ in told.plus:
             value = value + of(Atom("param", other))
+        value = value + constant(told.shift) if told.shift else value
     factor = Fraction(-1 if name in names.minus else 1) * (put.factor if put is not None else 1)
-    return value.times(factor)
+    value = value.times(factor)
+    return value + constant(put.shift) if put is not None and put.shift else value

@@ -176,7 +176,8 @@ def _lengths(cell: Cell, given: ParameterMap, target: Cell, seed: int) -> tuple[
     there = {}
     for dim in target.step.program.dims():
         image = given.sizes.get(dim, dim)
-        there[dim] = image if isinstance(image, int) else here.get(image, 3)
+        # A width that the source has not may be any.
+        there[dim] = image if isinstance(image, int) else here.get(image, 1 + (2 + seed) % 7)
     return here, there
 
 

@@ -111,7 +111,7 @@ def _less(a: Parts, params: Mapping[str, Any], name: str) -> Any:
         value = value * _lying(params[other], axes, value.shape)
     for other, axes in told.plus:
         value = value + _lying(params[other], axes, value.shape)
-    return value
+    return value + float(told.shift)
 
 
 def _draw(random: Any, kind: str, scale: float, shape: tuple[int, ...]) -> Any:
@@ -156,7 +156,7 @@ def _told(b: Parts, one: Point, names: Names, sizes: Mapping[str, int], a: Parts
                 continue
             value = _less(a, mine, own) if own in a.params else mine[own]
             sign = (-1.0 if name in names.minus else 1.0) * float(put.factor)
-            found[name] = sign * _lying(value, axes, lengths)
+            found[name] = sign * _lying(value, axes, lengths) + float(put.shift)
         return found
 
     weights = {

@@ -8,7 +8,7 @@ words (verdict_text.py).
 | verdict                     | means                                                         |
 | --------------------------- | ------------------------------------------------------------- |
 | equal                       | maps both ways, proved for values and gradients at every      |
-|                             | point, widths one to one                                      |
+|                             | point, widths one to one; one that a single cell has, any     |
 | equal in values             | the same for values; a point where gradients differ           |
 | equal where both are numbers | the same, but a point where one of the two is no number      |
 | sub-case                    | a map one way, proved; the other way excluded, or possible in |
@@ -34,10 +34,11 @@ from derive.comparison.canonical import deep_atoms
 from derive.comparison.check import Apart, Check, check
 from derive.comparison.constraints import only_params
 from derive.comparison.equal_axes import Parts, equal_of_axes, proved_equal
-from derive.comparison.fits import NEAR, Distance, nearest, shown
+from derive.comparison.fits import NEAR, Distance, mute_note, nearest, shown
 from derive.comparison.one_direction import Sides, inverse, proved, searched
 from derive.comparison.parameter_map import ParameterMap
 from derive.comparison.rank import Rank, excludes
+from derive.comparison.state_pairs import FREE
 from derive.display import Printed
 
 Tick = Callable[[str], None]
@@ -288,6 +289,8 @@ class Comparing:
                 f"fits of {target.name} are no evidence: they do not find back to its own "
                 "parameters"
             )
+        elif fits.mute:
+            self.notes.append(mute_note(source.name, target.name))
         elif not fits.evidence:
             self.notes.append(f"{target.name} may compute {source.name}: a fit came close")
         else:
@@ -321,8 +324,10 @@ def narrow(made: ParameterMap, target: Cell) -> str:
     """Where the map holds in some widths of the target only: which."""
     dims = _dims(target)
     images = {dim: made.sizes.get(dim, dim) for dim in dims}
+    # A width that the source has not may be any: the map holds for each.
+    images = {dim: image for dim, image in images.items() if not str(image).endswith(FREE)}
     if len(set(images.values())) == len(images) and all(
-        isinstance(image, str) and not image.endswith(" of b") for image in images.values()
+        isinstance(image, str) for image in images.values()
     ):
         return ""
     text = ", ".join(

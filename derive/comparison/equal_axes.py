@@ -31,7 +31,7 @@ from derive.comparison.absorbed import NOTHING, Absorbed, absorbed
 from derive.comparison.axes_map import map_of, turned_round
 from derive.comparison.canonical import deep_atoms
 from derive.comparison.confirm import confirm
-from derive.comparison.fits import Distance, nearest
+from derive.comparison.fits import Distance, mute_note, nearest
 from derive.comparison.indexed import Indexed, Names, base_of, indexed, renamed
 from derive.comparison.indexed_matching import Matching, Shapes
 from derive.comparison.parameter_map import ParameterMap
@@ -329,6 +329,8 @@ def _by_numbers(
                 f"fits of {target.name} are no evidence: they do not find back to its own "
                 "parameters"
             )
+        elif found.mute:
+            notes.append(mute_note(source.name, target.name))
         elif found.evidence:
             evidence = True
         elif found.best is not None:

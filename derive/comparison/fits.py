@@ -47,6 +47,8 @@ MORE = 3
 #: A fit that is nearer than this may be a map, and is looked at far out. Fits that come this
 #: close to a cell of their own kind are able to, if one start in OFTEN does.
 NEAR, CLOSE, OFTEN = 1e-6, 1e-5, 8
+#: A parameter array is mute where fewer numbers than this share of any output's change with it.
+HEARD = 1 / 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +83,13 @@ class Distance:
 class Nearest:
     """best: the fit that tells most. evidence: whether the target then is another function than
     the source; incapable: whether that it is not is because fits do not even find back to
-    parameters of the target itself."""
+    parameters of the target itself; mute: or because outputs of the source hardly change with some
+    of its parameters: a fit has nothing to go by there, and may end anywhere."""
 
     best: Distance | None
     evidence: bool
     incapable: bool
+    mute: bool = False
 
 
 def nearest(source: Fitted, target: Fitted) -> Nearest:
@@ -94,7 +98,7 @@ def nearest(source: Fitted, target: Fitted) -> Nearest:
     They are if fits to two points stay apart at a width at which fits to the target itself, from
     starts that know nothing, come close; or if all that come close are apart far out.
     """
-    best, incapable = None, False
+    best, incapable, mute = None, False, False
     for k, (hidden, inputs, starts) in enumerate(WIDTHS):
         both = lengths(source, target, hidden, inputs, strict=False)
         if both is None:
@@ -103,14 +107,27 @@ def nearest(source: Fitted, target: Fitted) -> Nearest:
         found = fits[0].settled(starts)
         if found.apart and not capable(target, k):
             incapable = True
-        elif found.apart and fits[1].settled(starts).apart:
-            return Nearest(found, True, False)
+        elif found.apart and fits[0].mute(found):
+            mute = True
+        elif found.apart:
+            again = fits[1].settled(starts)
+            if again.apart and not fits[1].mute(again):
+                return Nearest(found, True, False)
+            mute |= again.apart
         elif found.relative < NEAR:
             away = fits[0].far(found)
-            if away.apart:
+            if away.apart and not fits[0].mute(found):
                 return Nearest(away, True, False)
+            mute |= away.apart
         best = found
-    return Nearest(best, False, incapable)
+    return Nearest(best, False, incapable, mute and not incapable)
+
+
+def mute_note(source: str, target: str) -> str:
+    return (
+        f"fits of {target} are no evidence: outputs of {source} hardly change with some of its "
+        "parameters"
+    )
 
 
 def shown(source: Fitted, target: Fitted) -> Distance | None:
@@ -228,6 +245,25 @@ class _Fit:
         off = np.minimum(1.0, rest / np.maximum(values, 1e-300))
         return directions.T * off[:, np.newaxis]
 
+    def mute(self, fit: Distance) -> bool:
+        """Whether outputs of the source hardly change with one of its parameter arrays that they
+        depend on: in fewer than HEARD of the rows and steps, at every place of every output."""
+        read = _read(self.source)
+        plain = {n: v[np.newaxis] for n, v in self.params.items()}
+        state = {n: v[np.newaxis] for n, v in fit.state.items()}
+        with np.errstate(all="ignore"):
+            still = _outputs(self.source, plain, fit.inputs, state, self.here)
+        for name in read & self.params.keys():
+            value = self.params[name]
+            moved = value + STEP * np.eye(value.size).reshape(-1, *value.shape)
+            with np.errstate(all="ignore"):
+                ends = _outputs(
+                    self.source, {**plain, name: moved}, fit.inputs, state, self.here
+                )
+            if not any(_heard(ends[key], own) for key, own in still.items()):
+                return True
+        return False
+
     def wanted(self, x: Arrays, state: Arrays) -> Any:
         given = {n: v[np.newaxis] for n, v in self.params.items()}
         with np.errstate(all="ignore"):
@@ -281,6 +317,30 @@ class _Fit:
             alike,
             {n: v[0] for n, v in state.items()},
         )
+
+
+def _read(cell: Fitted) -> set[str]:
+    """Arrays that an output depends on."""
+    step = cell.step
+    made = {equation.out: equation.operands for equation in step.program.equations}
+    made |= {s: (n,) for s, n in zip(step.states, step.next_states, strict=True)}
+    found, waiting = set[str](), list(step.outputs)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += made.get(name, ())
+    return found
+
+
+def _heard(ends: Any, still: Any) -> bool:
+    """[n, T, rows, ...] and [1, T, rows, ...]: whether at some place enough numbers of the output
+    changed, in any of n ways, by as much as would be apart."""
+    with np.errstate(all="ignore"):
+        scale = max(float(np.sqrt(np.mean(still**2))), 1e-12)
+        changed = np.abs(ends - still).max(axis=0) >= LEAST * STEP * scale
+    share = changed.mean(axis=(0, 1))
+    return bool(np.isnan(scale) or (share >= HEARD).any())
 
 
 def _pinned(source: Fitted, target: Fitted) -> dict[str, str]:

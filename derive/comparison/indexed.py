@@ -39,7 +39,8 @@ _EVEN = ("maximum", "minimum", "equal", "not_equal")
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """What stands for a parameter: a number; or itself, times a number and others, plus others.
+    """What stands for a parameter: a number; or itself, times a number and others, plus others and
+    a number (shift).
 
     times, plus: parameters, and at which axes of this one theirs are.
     """
@@ -48,6 +49,7 @@ class Put:
     times: tuple[tuple[str, tuple[int, ...]], ...] = ()
     plus: tuple[tuple[str, tuple[int, ...]], ...] = ()
     number: Fraction | None = None
+    shift: Fraction = Fraction(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ class _IndexedWalk(_Walk):
             value = value * renamed(own[other], {str(j): str(k) for j, k in enumerate(axes)})
         for other, axes in put.plus:
             value = value + renamed(own[other], {str(j): str(k) for j, k in enumerate(axes)})
-        return value
+        return value + polynomial.constant(put.shift) if put.shift else value
 
     def own_indices(self, name: str) -> tuple[str, ...]:
         shape = self.table[name].shape

@@ -29,6 +29,8 @@ from derive.program.program import Dim
 
 #: How many pairings of states are tried, and how many moves of each.
 MAX_ORDERS, MAX_MOVES = 24, 40
+#: Ends the name of a width of the second cell that no width of the first corresponds to.
+FREE = " of b"
 
 
 def links(a: Side, b: Side) -> Iterator[Link]:
@@ -293,7 +295,7 @@ def _sizes(a: Side, b: Side, names: Mapping[str, str]) -> Iterator[dict[str, Dim
     first: dict[str, Dim] = {}
     for dim in loose:
         # A width of B that nothing of A has is called as no width of A can be.
-        first[dim] = left.pop(left.index(dim) if dim in left else 0) if left else f"{dim} of b"
+        first[dim] = left.pop(left.index(dim) if dim in left else 0) if left else f"{dim}{FREE}"
     yield {**sizes, **first}
     choices = [*free, *dict.fromkeys(str(y) for y in sizes.values())]
     for each in islice(product(choices, repeat=len(loose)), 6):

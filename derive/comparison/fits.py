@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from derive.comparison.many_runs import run_many
+from derive.comparison.saturation import on_plateau, read, saturated
 from derive.comparison.widths import Fitted, lengths, paired, shape_of
 from derive.program import Array
 
@@ -47,8 +48,6 @@ MORE = 3
 #: A fit that is nearer than this may be a map, and is looked at far out. Fits that come this
 #: close to a cell of their own kind are able to, if one start in OFTEN does.
 NEAR, CLOSE, OFTEN = 1e-6, 1e-5, 8
-#: A parameter array is mute where fewer numbers than this share of any output's change with it.
-HEARD = 1 / 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ class Nearest:
     """best: the fit that tells most. evidence: whether the target then is another function than
     the source; incapable: whether that it is not is because fits do not even find back to
     parameters of the target itself; mute: or because outputs of the source hardly change with some
-    of its parameters: a fit has nothing to go by there, and may end anywhere."""
+    of its parameters, or those of the target where the fit ended: it may end anywhere then."""
 
     best: Distance | None
     evidence: bool
@@ -107,11 +106,11 @@ def nearest(source: Fitted, target: Fitted) -> Nearest:
         found = fits[0].settled(starts)
         if found.apart and not capable(target, k):
             incapable = True
-        elif found.apart and fits[0].mute(found):
+        elif found.apart and fits[0].blind(found):
             mute = True
         elif found.apart:
             again = fits[1].settled(starts)
-            if again.apart and not fits[1].mute(again):
+            if again.apart and not fits[1].blind(again):
                 return Nearest(found, True, False)
             mute |= again.apart
         elif found.relative < NEAR:
@@ -125,8 +124,8 @@ def nearest(source: Fitted, target: Fitted) -> Nearest:
 
 def mute_note(source: str, target: str) -> str:
     return (
-        f"fits of {target} are no evidence: outputs of {source} hardly change with some of its "
-        "parameters"
+        f"fits of {target} are no evidence: outputs of {source} or {target} hardly change with "
+        "parameters there"
     )
 
 
@@ -147,7 +146,9 @@ def capable(cell: Fitted, k: int) -> bool:
         return False
     fit = _Fit(cell, cell, both[0], both[0], seed=31 + k)
     found = fit.near(starts, named=False)
-    return found.relative < CLOSE and found.alike * OFTEN >= fit.count(starts)
+    close = found.relative < CLOSE and found.alike * OFTEN >= fit.count(starts)
+    # Outputs that hardly change are met by any parameters.
+    return close and not fit.mute(found)
 
 
 class _Fit:
@@ -246,23 +247,39 @@ class _Fit:
         return directions.T * off[:, np.newaxis]
 
     def mute(self, fit: Distance) -> bool:
-        """Whether outputs of the source hardly change with one of its parameter arrays that they
-        depend on: in fewer than HEARD of the rows and steps, at every place of every output."""
-        read = _read(self.source)
-        plain = {n: v[np.newaxis] for n, v in self.params.items()}
+        """Whether outputs of the source hardly change with its parameters."""
         state = {n: v[np.newaxis] for n, v in fit.state.items()}
-        with np.errstate(all="ignore"):
-            still = _outputs(self.source, plain, fit.inputs, state, self.here)
-        for name in read & self.params.keys():
-            value = self.params[name]
-            moved = value + STEP * np.eye(value.size).reshape(-1, *value.shape)
-            with np.errstate(all="ignore"):
-                ends = _outputs(
-                    self.source, {**plain, name: moved}, fit.inputs, state, self.here
-                )
-            if not any(_heard(ends[key], own) for key, own in still.items()):
-                return True
-        return False
+
+        def run(params: Mapping[str, Any]) -> dict[str, Any]:
+            return _outputs(self.source, {**params}, fit.inputs, state, self.here)
+
+        return saturated(run, self.params, read(self.source))
+
+    def stuck(self, fit: Distance) -> bool:
+        """Whether the fit ended where the target's output hardly changes with any parameter at the
+        place where it is furthest away: then it does not see which way to go. Where several fits
+        end there, that is the nearest."""
+        if fit.alike >= ALIKE:
+            return False
+        key = self.target.step.outputs[list(self.source.outputs).index(fit.output)]
+        first = {
+            n: fit.state[self.pinned[n]][np.newaxis]
+            if self.pinned
+            else np.broadcast_to(fit.fitted[f"{n} at first"], (1, ROWS, *shape_of(s, self.there)))
+            for n, s in self.target.states.items()
+        }
+        x = paired(self.target.inputs, fit.inputs)
+
+        def run(params: Mapping[str, Any]) -> dict[str, Any]:
+            return _outputs(self.target, {**params}, x, first, self.there)
+
+        params = {n: fit.fitted[n] for n in self.target.params}
+        names = read(self.target, key) & params.keys()
+        return on_plateau(run, params, names, key, fit.place[2:])
+
+    def blind(self, fit: Distance) -> bool:
+        """Whether that the fit stays away tells of saturation, not of the two functions."""
+        return self.mute(fit) or self.stuck(fit)
 
     def wanted(self, x: Arrays, state: Arrays) -> Any:
         given = {n: v[np.newaxis] for n, v in self.params.items()}
@@ -317,30 +334,6 @@ class _Fit:
             alike,
             {n: v[0] for n, v in state.items()},
         )
-
-
-def _read(cell: Fitted) -> set[str]:
-    """Arrays that an output depends on."""
-    step = cell.step
-    made = {equation.out: equation.operands for equation in step.program.equations}
-    made |= {s: (n,) for s, n in zip(step.states, step.next_states, strict=True)}
-    found, waiting = set[str](), list(step.outputs)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting += made.get(name, ())
-    return found
-
-
-def _heard(ends: Any, still: Any) -> bool:
-    """[n, T, rows, ...] and [1, T, rows, ...]: whether at some place enough numbers of the output
-    changed, in any of n ways, by as much as would be apart."""
-    with np.errstate(all="ignore"):
-        scale = max(float(np.sqrt(np.mean(still**2))), 1e-12)
-        changed = np.abs(ends - still).max(axis=0) >= LEAST * STEP * scale
-    share = changed.mean(axis=(0, 1))
-    return bool(np.isnan(scale) or (share >= HEARD).any())
 
 
 def _pinned(source: Fitted, target: Fitted) -> dict[str, str]:

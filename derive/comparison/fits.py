@@ -22,10 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from derive.comparison.many_runs import run_many
+from derive.comparison.many_runs import outputs
 from derive.comparison.saturation import on_plateau, read, saturated
 from derive.comparison.widths import Fitted, lengths, paired, shape_of
-from derive.program import Array
 
 Arrays = dict[str, Any]
 Sizes = Mapping[str, int]
@@ -251,7 +250,7 @@ class _Fit:
         state = {n: v[np.newaxis] for n, v in fit.state.items()}
 
         def run(params: Mapping[str, Any]) -> dict[str, Any]:
-            return _outputs(self.source, {**params}, fit.inputs, state, self.here)
+            return outputs(self.source, {**params}, fit.inputs, state, self.here, STEPS, ROWS)
 
         return saturated(run, self.params, read(self.source))
 
@@ -271,7 +270,7 @@ class _Fit:
         x = paired(self.target.inputs, fit.inputs)
 
         def run(params: Mapping[str, Any]) -> dict[str, Any]:
-            return _outputs(self.target, {**params}, x, first, self.there)
+            return outputs(self.target, {**params}, x, first, self.there, STEPS, ROWS)
 
         params = {n: fit.fitted[n] for n in self.target.params}
         names = read(self.target, key) & params.keys()
@@ -284,9 +283,9 @@ class _Fit:
     def wanted(self, x: Arrays, state: Arrays) -> Any:
         given = {n: v[np.newaxis] for n, v in self.params.items()}
         with np.errstate(all="ignore"):
-            outputs = _outputs(self.source, given, x, state, self.here)
-        self.shapes = {k: v.shape[1:] for k, v in outputs.items()}
-        return np.concatenate([v.reshape(-1) for v in outputs.values()])
+            found = outputs(self.source, given, x, state, self.here, STEPS, ROWS)
+        self.shapes = {k: v.shape[1:] for k, v in found.items()}
+        return np.concatenate([v.reshape(-1) for v in found.values()])
 
     def run(self, flat: Any, x: Arrays, state: Arrays) -> Any:
         """[n, numbers of the target] -> [n, outputs]"""
@@ -300,7 +299,9 @@ class _Fit:
             for n, s in self.target.states.items()
         }
         with np.errstate(all="ignore"):
-            out = _outputs(self.target, values, paired(self.target.inputs, x), first, self.there)
+            out = outputs(
+                self.target, values, paired(self.target.inputs, x), first, self.there, STEPS, ROWS
+            )
         # What no parameter stands in has been computed once for all.
         each = [np.broadcast_to(v, (len(flat), *v.shape[1:])) for v in out.values()]
         return np.concatenate([v.reshape(len(flat), -1) for v in each], axis=1)
@@ -439,30 +440,3 @@ def _mean(residual: Any) -> Any:
     with np.errstate(all="ignore"):
         value = np.mean(residual**2, axis=-1)
     return np.where(np.isfinite(value), value, np.inf)
-
-
-# --- a cell for many parameters at once -----------------------------------------------------
-
-
-def _by_row(array: Array, value: Any, n: int) -> Any:
-    """[n, rows, ...], also of what is the same in all rows or for all parameters."""
-    value = value if array.per_row else value[:, np.newaxis]
-    return np.broadcast_to(value, (n, ROWS, *value.shape[2:]))
-
-
-def _outputs(
-    cell: Fitted, params: Arrays, x: Arrays, first: Arrays, sizes: Mapping[str, int]
-) -> dict[str, Any]:
-    """{output array: [n, T, rows, width]} for params [n, ...] and states [n, rows, width]."""
-    step, states = cell.step, dict(first)
-    table = step.program.table()
-    found: dict[str, list[Any]] = {name: [] for name in step.outputs}
-    n = max((len(v) for v in (*params.values(), *states.values())), default=1)
-    for t in range(STEPS):
-        values = {**params, **{name: value[t][np.newaxis] for name, value in x.items()}, **states}
-        run_many(step.program, values, sizes, n, ROWS)
-        nexts = zip(step.states, step.next_states, strict=True)
-        states = {state: _by_row(table[name], values[name], n) for state, name in nexts}
-        for name in step.outputs:
-            found[name].append(_by_row(table[name], values[name], n))
-    return {name: np.stack(parts, axis=1) for name, parts in found.items()}

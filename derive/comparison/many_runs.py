@@ -1,7 +1,8 @@
-"""One step of a cell for many parameters at once: an axis of its own before all others.
+"""A cell for many parameters at once: an axis of its own before all others.
 
-In: a Program, values [n, rows, ...] and, of what all rows share, [n, ...].  Out: all of its arrays.
-Not here: time and fits (fits.py), the oracle (program/interpret.py), which knows one of each.
+In: a Program, values [n, rows, ...] and, of what all rows share, [n, ...].  Out: all of its arrays;
+or the outputs over time.
+Not here: fits (fits.py), the oracle (program/interpret.py), which knows one of each.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from derive.comparison.widths import shape_of
+from derive.comparison.widths import Fitted, shape_of
 from derive.emit.normal_tail import DOUBLE
 from derive.program import Array, Map, Matmul, Over, Program, Sum
 from derive.symbolic.evaluate import NUMPY
@@ -121,3 +122,33 @@ def _spread(value: Any, own: str, out: str, gone: list[str], *, per_row: bool) -
     value = value.transpose(0, 1, *(2 + own.index(letter) for letter in (*kept, *gone)))
     at = (slice(None) if letter in own else np.newaxis for letter in out)
     return value[(slice(None), slice(None), *at, ...)]
+
+
+def outputs(
+    cell: Fitted,
+    params: Mapping[str, Any],
+    x: Mapping[str, Any],
+    first: Mapping[str, Any],
+    sizes: Mapping[str, int],
+    steps: int,
+    rows: int,
+) -> dict[str, Any]:
+    """{output array: [n, T, rows, ...]} for params [n, ...] and states [n, rows, ...]."""
+    step, states = cell.step, dict(first)
+    table = step.program.table()
+    found: dict[str, list[Any]] = {name: [] for name in step.outputs}
+    n = max((len(v) for v in (*params.values(), *states.values())), default=1)
+    for t in range(steps):
+        values = {**params, **{name: value[t][np.newaxis] for name, value in x.items()}, **states}
+        run_many(step.program, values, sizes, n, rows)
+        nexts = zip(step.states, step.next_states, strict=True)
+        states = {state: _by_row(table[name], values[name], n, rows) for state, name in nexts}
+        for name in step.outputs:
+            found[name].append(_by_row(table[name], values[name], n, rows))
+    return {name: np.stack(parts, axis=1) for name, parts in found.items()}
+
+
+def _by_row(array: Array, value: Any, n: int, rows: int) -> Any:
+    """[n, rows, ...], also of what is the same in all rows or for all parameters."""
+    value = value if array.per_row else value[:, np.newaxis]
+    return np.broadcast_to(value, (n, rows, *value.shape[2:]))

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from derive.comparison.many_runs import outputs
-from derive.comparison.saturation import on_plateau, read, saturated
+from derive.comparison.saturation import has_stairs, on_plateau, read, saturated
 from derive.comparison.widths import Fitted, lengths, paired, shape_of
 
 Arrays = dict[str, Any]
@@ -252,7 +252,7 @@ class _Fit:
         def run(params: Mapping[str, Any]) -> dict[str, Any]:
             return outputs(self.source, {**params}, fit.inputs, state, self.here, STEPS, ROWS)
 
-        return saturated(run, self.params, read(self.source))
+        return saturated(run, self.params, read(self.source), stairs=has_stairs(self.source))
 
     def stuck(self, fit: Distance) -> bool:
         """Whether the fit ended where the target's output hardly changes with any parameter at the

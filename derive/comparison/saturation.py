@@ -13,18 +13,22 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
+import sympy
 
 from derive.comparison.widths import Fitted
+from derive.program import Map
+from derive.symbolic import functions
 
 Arrays = Mapping[str, Any]
 #: {parameter: [n, ...]} -> {output: [n, T, rows, ...]}
 Run = Callable[[Arrays], Arrays]
 
-#: Steps of a parameter; a staircase (floor) changes in the second alone.
+#: Steps of a parameter; a staircase (floor, sign) changes in the second alone.
 SMALL, WIDE = 1e-6, 0.3
 #: A number hears a parameter if it changes by this much of itself for a step of 1; and outputs
 #: hardly change where fewer than this share of their numbers do.
 LEAST, HEARD = 1e-4, 1 / 8
+STAIRS = ("floor", "sign", "less", "less_equal", "equal", "not_equal")
 
 
 def read(cell: Fitted, *outputs: str) -> set[str]:
@@ -41,19 +45,30 @@ def read(cell: Fitted, *outputs: str) -> set[str]:
     return found
 
 
-def saturated(run: Run, params: Arrays, names: Collection[str]) -> bool:
+def has_stairs(cell: Fitted) -> bool:
+    """Whether a function in it is constant but for jumps."""
+    heads = {functions.RULES[name].head for name in STAIRS}
+    return any(
+        isinstance(equation, Map)
+        and any(part.func in heads for part in sympy.preorder_traversal(equation.expr))
+        for equation in cell.step.program.equations
+    )
+
+
+def saturated(run: Run, params: Arrays, names: Collection[str], *, stairs: bool) -> bool:
     """Whether outputs hardly change with numbers of these parameters: in fewer than HEARD of the
     rows and steps, at every place of every output.
 
     Where a function is saturated, all parameters within it are so. One alone that is so may
     cancel, as the bias of an exponential gate over its normaliser does: that hides nothing.
+    stairs: whether a parameter may change outputs by jumps only.
     """
     own = [name for name in params if name in names]
     unheard = 0
     still = _run(run, _alone(params))
     for name in own:
         heard = np.zeros(params[name].size, bool)
-        for by in (SMALL, WIDE):
+        for by in (SMALL, WIDE) if stairs else (SMALL,):
             ends = _run(run, _moved(params, name, by))
             for key, value in still.items():
                 heard |= _heard(ends[key], value, by).any(axis=1)

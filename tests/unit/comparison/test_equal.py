@@ -139,6 +139,27 @@ SUB_CASES = {
 }
 
 
+@pytest.mark.parametrize("added", ["V @ x", "A @ (B @ x)"], ids=["a matrix", "a product of two"])
+def test_a_width_that_one_cell_alone_has_may_be_any(added: str) -> None:
+    more = "param A: H x R, B: R x I\n" if "A" in added else ""
+    one = parse(HEAD.format("one", "") + more + f"h' = tanh(W @ x + {added} + h)\noutput h'")
+    other = parse(HEAD.format("other", "") + "h' = tanh(W @ x + h)\noutput h'")
+    for verdict in (equal(one, other), equal(other, one)):
+        assert verdict.status == "equal" and verdict.proved and not verdict.notes
+        assert max(verdict.forward.error, verdict.backward.error) < 1e-9
+
+
+def test_a_width_that_a_map_ties_to_another_is_named() -> None:
+    text = (
+        HEAD.format("low", "") + "param A: H x R, B: R x I\nh' = tanh(A @ (B @ x) + h)\noutput h'"
+    )
+    other = parse(HEAD.format("other", "") + "h' = tanh(W @ x + h)\noutput h'")
+    verdict = equal(other, parse(text))
+    assert verdict.status == "sub-case" and verdict.proved
+    assert verdict.notes[-1].startswith("in these widths only: ")
+    assert "R of low = I of other" in verdict.notes[-1]
+
+
 @pytest.mark.parametrize("pair", SUB_CASES, ids="-".join)
 def test_a_tied_cell_is_a_sub_case(pair: tuple[str, str]) -> None:
     verdict = equal(*map(cell, pair))

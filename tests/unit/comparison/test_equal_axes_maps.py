@@ -46,6 +46,22 @@ TAKEN_UP = {
         head_cell("other", "2 * (W @ x) - U @ h / 3 + b"),
         ["W = 1/2 * W", "U = -3 * U", "b = b"], ["W = 2 * W", "U = -1/3 * U", "b = b"],
     ),
+    "a number beside a bias": (
+        head_cell("other", "W @ x + U @ h + b + 1"),
+        ["W = W", "U = U", "b = b - 1"], ["W = W", "U = U", "b = b + 1"],
+    ),
+    "a number so large that all is saturated": (
+        head_cell("other", "W @ x + U @ h + (b - 1000)"),
+        ["W = W", "U = U", "b = b + 1000"], ["W = W", "U = U", "b = b - 1000"],
+    ),
+    "a number beside a multiple of a bias, negated": (
+        head_cell("other", "W @ x + U @ h - 2 * b + 1 / 3"),
+        ["W = W", "U = U", "b = -1/2 * b + 1/6"], ["W = W", "U = U", "b = -2 * b + 1/3"],
+    ),
+    "a number beside two biases": (
+        head_cell("other", "W @ x + c + U @ h + b + 1", "b: N x D, c: D"),
+        ["W = W", "U = U", "b = b - 1", "c = 0"], ["W = W", "U = U", "b = b + c + 1"],
+    ),
     "numbers and a transpose": (
         head_cell("other", "W @ x + 4 * (U.T @ h) + b"),
         ["W = W", "U = (1/4 * U).T", "b = b"], ["W = W", "U = (4 * U).T", "b = b"],
@@ -62,6 +78,89 @@ def test_parameters_that_others_take_up_are_left_out(name: str) -> None:
     assert verdict.forward.lines() == forward and verdict.backward.lines() == backward
     assert max(verdict.forward.error, verdict.backward.error) < 1e-12
     assert derive.equal(other, PLAIN).status == "equal"
+
+
+GATES = """
+cell {name}
+input x: I
+state h: N x D, c: N x D
+param W_f: N x D x I, U_f: N x D x D, b_f: {bias}, W_i: N x D x I, U_i: N x D x D, b_i: N x D
+param W_o: N x D x I, U_o: N x D x D, b_o: N x D, W_g: N x D x I, U_g: N x D x D, b_g: N x D
+f = sigmoid(W_f @ x + U_f @ h + {forget})
+i = sigmoid(W_i @ x + U_i @ h + b_i)
+o = sigmoid(W_o @ x + U_o @ h + b_o)
+g = tanh(W_g @ x + U_g @ h + b_g)
+c' = f * c + i * g
+h' = o * tanh(c')
+output h'
+"""
+
+
+@pytest.mark.parametrize("bias", ["N x D", "N"])
+@pytest.mark.parametrize(
+    ("forget", "value"), [("b_f + 1", "b_f - 1"), ("1 - b_f", "-b_f + 1"), ("b_f + 30", "b_f - 30")]
+)
+def test_the_forget_bias_of_heads_may_have_a_number_beside_it(
+    bias: str, forget: str, value: str
+) -> None:
+    one, other = (
+        derive.Cell.parse(GATES.format(name=name, bias=bias, forget=text))
+        for name, text in (("one", "b_f"), ("other", forget))
+    )
+    verdict = derive.equal(one, other)
+    assert verdict.status == "equal" and verdict.proved
+    assert f"b_f = {value}" in verdict.forward.lines() and verdict.forward.error < 1e-9
+    assert "for b_f stands only as a term by itself" in "\n".join(verdict.forward.steps)
+
+
+#: {what: (a cell with a number, the same without it)}: no parameter takes it up.
+NOT_TAKEN_UP = {
+    "beside no parameter": ("W @ x + U @ h + 1", "W @ x + U @ h"),
+    "beside a product": ("b * (W @ x) + U @ h + 1", "b * (W @ x) + U @ h"),
+    "a parameter that stands elsewhere too": ("W @ x + U @ (h * b) + b + 1",
+        "W @ x + U @ (h * b) + b"),
+    "beside one of two places": ("W @ x + sin(U @ h + b) + b + 1", "W @ x + sin(U @ h + b) + b"),
+    "other numbers in two places": ("W @ x + sin(U @ h + b + 1) + b + 2",
+        "W @ x + sin(U @ h + b) + b"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOT_TAKEN_UP)
+def test_a_number_that_no_parameter_can_take_up_is_a_difference(name: str) -> None:
+    one, other = (head_cell(n, line) for n, line in zip("ab", NOT_TAKEN_UP[name], strict=True))
+    verdict = derive.equal(one, other)
+    assert verdict.status in ("not equal", "undecided") and not verdict.proved
+    assert verdict.forward is None and verdict.backward is None
+
+
+def test_a_number_goes_from_one_place_of_a_parameter_to_the_other() -> None:
+    one = head_cell("one", "W @ x + sin(U @ h + b) + b + 1")
+    verdict = derive.equal(one, head_cell("other", "W @ x + sin(U @ h + b - 1) + b"))
+    assert verdict.status == "equal" and verdict.proved
+    assert "b = b + 1" in verdict.forward.lines()
+
+
+#: Lines that compute the same as `tanh(W @ x + b * k) / 2 + h / 2` or `tanh(W @ x + b) ...`, which
+#: is not proved, and are saturated for parameters of ordinary size.
+SATURATED = {
+    "by 20": ("tanh(W @ x + (b - 20) * k) / 2", "tanh(W @ x + b * k) / 2"),
+    "by 100": ("tanh(W @ x + (b - 100) * k) / 2", "tanh(W @ x + b * k) / 2"),
+    "by a factor": ("tanh(1000 * (W @ x) + 1000 * (V @ x) + b)", "tanh(W @ x + b)"),
+    "by a large factor": ("tanh(10**6 * (W @ x + V @ x) + b)", "tanh(W @ x + b)"),
+}
+
+
+@pytest.mark.parametrize("name", SATURATED)
+def test_fits_of_outputs_that_hardly_change_with_parameters_are_no_evidence(name: str) -> None:
+    text = "cell {}\ninput x: I\nstate h: N x D\nparam W: N x D x I, V: N x D x I, b: N x D, "
+    text += "k: N x D\nh' = {} + h / 2\noutput h'\n"
+    one, other = (
+        derive.Cell.parse(text.format(n, line))
+        for n, line in zip("ab", SATURATED[name], strict=True)
+    )
+    verdict = derive.equal(one, other)
+    assert verdict.status == "undecided"
+    assert "fits of b are no evidence: outputs of a or b hardly change" in str(verdict)
 
 
 def test_fixed_arrays_and_starts_are_never_taken_up() -> None:

@@ -320,12 +320,18 @@ class Comparing:
         return self.so_far()
 
 
-def narrow(made: ParameterMap, target: Cell) -> str:
-    """Where the map holds in some widths of the target only: which."""
+def narrow(made: ParameterMap, target: Cell, *, told: bool = False) -> str:
+    """Where the map holds in some widths of the target only: which.
+
+    A width that the source has not may be any, for the map holds for each; told: it counts as well,
+    because all widths of the target have to be told by the source's.
+    """
     dims = _dims(target)
     images = {dim: made.sizes.get(dim, dim) for dim in dims}
-    # A width that the source has not may be any: the map holds for each.
-    images = {dim: image for dim, image in images.items() if not str(image).endswith(FREE)}
+    free = {dim for dim, image in images.items() if str(image).endswith(FREE)}
+    if free and told:
+        return f"{', '.join(sorted(free))} of {made.target} is no width of {made.source}"
+    images = {dim: image for dim, image in images.items() if dim not in free}
     if len(set(images.values())) == len(images) and all(
         isinstance(image, str) for image in images.values()
     ):

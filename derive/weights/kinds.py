@@ -87,12 +87,12 @@ def kinship(cell: Cell, traits: Traits) -> Kinship:
     for theirs, own in known[:FEW]:
         reference = theirs.cell
         forward = searched((sides, theirs), [])
-        if forward is None or narrow(forward, reference):
+        if forward is None or narrow(forward, reference, told=True):
             continue
         meaning = inverse(forward)
         backward = None if meaning is None else proved((theirs, sides), meaning)
         backward = backward or searched((theirs, sides), [])
-        if backward is None or narrow(backward, cell) or not _same_states(forward):
+        if backward is None or narrow(backward, cell, told=True) or not _same_states(forward):
             continue
         return _told(cell, reference, own, forward, backward)
     raise _refused(cell, known[0][0].cell, traits)

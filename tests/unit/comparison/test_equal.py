@@ -12,7 +12,7 @@ import pytest
 import derive
 from derive.cli import main
 from derive.comparison import polynomial
-from derive.comparison.equal import Verdict, equal
+from derive.comparison.equal import Verdict, equal, narrow
 from derive.comparison.equal_axes import Found
 from derive.comparison.polynomial import ONE, ZERO, Atom, constant, exp, function, of, power
 from derive.comparison.polynomial.functions import FORMS
@@ -147,6 +147,10 @@ def test_a_width_that_one_cell_alone_has_may_be_any(added: str) -> None:
     for verdict in (equal(one, other), equal(other, one)):
         assert verdict.status == "equal" and verdict.proved and not verdict.notes
         assert max(verdict.forward.error, verdict.backward.error) < 1e-9
+    # Where all widths have to be told, as by a file of weights, it counts.
+    wanted = "R of one is no width of other" if more else ""
+    assert narrow(verdict.forward, one, told=True) == wanted
+    assert narrow(verdict.backward, other, told=True) == ""
 
 
 def test_a_width_that_a_map_ties_to_another_is_named() -> None:

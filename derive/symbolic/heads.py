@@ -23,6 +23,9 @@ from derive.symbolic.functions import Expr
 class _OverUnits(sympy.Function):  # type: ignore[misc]
     """A real function that looks at a whole array, not at one element."""
 
+    #: Also of a number, as in `cumsum(0)`: SymPy cannot say which one it is.
+    is_number = False
+
     def _eval_is_extended_real(self) -> bool:
         return True
 

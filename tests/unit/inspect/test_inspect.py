@@ -390,3 +390,18 @@ def test_unknown_words_are_told_with_the_known_ones() -> None:
 def test_stages_come_in_the_order_of_the_pipeline() -> None:
     assert chosen_stages(["cost", "cell", "cost"]) == ("cell", "cost")
     assert chosen_stages(["all"]) == tuple(STAGES)
+
+
+@pytest.mark.parametrize(
+    "of_zero",
+    ["cumsum({}, I)", "sum({})", "mean({})", "max({})", "softmax({})", "norm({})", "layer_norm({})"],
+)
+def test_what_a_head_gives_of_zero_is_written(of_zero: str) -> None:
+    """A number to SymPy, which cannot say which one: it raised TypeError, in generated text too."""
+    reduced = of_zero.format("C - C")
+    for rhs in (f"maximum({reduced}, C)", f"C * where({reduced} > C, {reduced}, 1)"):
+        cell = derive.Cell.parse(f"cell zeros\nstate C: I\nC' = tanh({rhs})\noutput C'\n")
+        for format_ in ("text", "latex"):
+            assert show(cell, ("cell", "gradient"), format_)
+        for target in ("numpy", "c"):
+            assert derive.emit(cell, target)

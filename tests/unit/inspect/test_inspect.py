@@ -394,7 +394,15 @@ def test_stages_come_in_the_order_of_the_pipeline() -> None:
 
 @pytest.mark.parametrize(
     "of_zero",
-    ["cumsum({}, I)", "sum({})", "mean({})", "max({})", "softmax({})", "norm({})", "layer_norm({})"],
+    [
+        "cumsum({}, I)",
+        "sum({})",
+        "mean({})",
+        "max({})",
+        "softmax({})",
+        "norm({})",
+        "layer_norm({})",
+    ],
 )
 def test_what_a_head_gives_of_zero_is_written(of_zero: str) -> None:
     """A number to SymPy, which cannot say which one: it raised TypeError, in generated text too."""

@@ -180,8 +180,7 @@ class Kernel:
         return Run(self, call, outputs, states, saved if call.training else None, seen)
 
     def run_of(self, call: Call, outputs: Arrays, states: Arrays, saved: Any) -> Run:
-        """The run of a forward call for training that its backend made beside others."""
-        # Backends take parameters by their place.
+        """The run of a training call made beside others, its parameters in the kernel's order."""
         call = replace(call, params={name: call.params[name] for name in self.signature.params})
         seen = self._looks[0](watched_arrays(call))
         return Run(self, call, outputs, states, saved, seen)

@@ -12,8 +12,8 @@ change with time, no fresh starts, nothing but zeros past the end of a row.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -32,6 +32,8 @@ from derive.layers.compose import masked
 
 #: Kinds of calls that are remembered.
 _REMEMBERED = 64
+_Key = tuple[int, int, bool, bool]
+_Plan = TypeVar("_Plan")
 
 
 class OfLayer(NamedTuple):
@@ -49,7 +51,7 @@ class Found(NamedTuple):
     output: Array
     states: Arrays
     layers: list[OfLayer]
-    key: tuple[int, int, bool, bool]
+    key: _Key
 
 
 class AtOnce:
@@ -63,8 +65,8 @@ class AtOnce:
         that changes with time, and the output that goes up."""
         self._made = cell, tuple(sizes), directions, using, x, y
         self._kinds: dict[bool, tuple[Kind, Kind] | None] = {}
-        self._plans: dict[tuple[int, int, bool, bool], StackPlan | None] = {}
-        self._backs: dict[tuple[int, int, bool, bool], BackwardPlan | None] = {}
+        self._plans: dict[_Key, StackPlan | None] = {}
+        self._backs: dict[_Key, BackwardPlan | None] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return AtOnce, self._made
@@ -176,26 +178,14 @@ class AtOnce:
             arrays.get(Slot("saved", k)),
         )
 
-    def _plan(self, key: tuple[int, int, bool, bool]) -> StackPlan | None:
+    def _plan(self, key: _Key) -> StackPlan | None:
         """key: steps, rows, whether backward will be called, whether inputs are dropped."""
-        if key in self._plans:
-            with contextlib.suppress(KeyError):  # another thread may clear them
-                return self._plans[key]
-        if len(self._plans) >= _REMEMBERED:
-            self._plans.clear()
-        plan = self._plans[key] = self._planned(*key)
-        return plan
+        return _remembered(self._plans, key, lambda: self._planned(*key))
 
-    def _back(self, key: tuple[int, int, bool, bool]) -> BackwardPlan | None:
-        if key in self._backs:
-            with contextlib.suppress(KeyError):
-                return self._backs[key]
-        if len(self._backs) >= _REMEMBERED:
-            self._backs.clear()
-        plan = self._backs[key] = self._planned_back(key)
-        return plan
+    def _back(self, key: _Key) -> BackwardPlan | None:
+        return _remembered(self._backs, key, lambda: self._planned_back(key))
 
-    def _planned_back(self, key: tuple[int, int, bool, bool]) -> BackwardPlan | None:
+    def _planned_back(self, key: _Key) -> BackwardPlan | None:
         cell, _, directions, (target, _, threads), _, _ = self._made
         forward = self._plan(key)
         assert forward is not None  # it made the run
@@ -250,6 +240,16 @@ class AtOnce:
                 found = (first, other) if first and other else None
             self._kinds[drops] = found
         return self._kinds[drops]
+
+
+def _remembered(table: dict[_Key, _Plan], key: _Key, make: Callable[[], _Plan]) -> _Plan:
+    """The entry of a key, made if need be. Another thread may empty the table meanwhile."""
+    with contextlib.suppress(KeyError):
+        return table[key]
+    if len(table) >= _REMEMBERED:
+        table.clear()
+    made = table[key] = make()
+    return made
 
 
 class Kind(NamedTuple):

@@ -41,17 +41,6 @@ class _Extended(Wrapper):
             raise ArgumentError(f"{cell.name} has two inputs, and {type(self).__name__} one")
         self._own: Arrays = {}
         self._width: int | None = None
-        self._wired: tuple[Wiring, Wiring] | None = None
-
-    @property
-    def wiring(self) -> Wiring:
-        inner = self._cell.wiring
-        if self._wired is None or self._wired[0] is not inner:
-            self._wired = inner, self._wire(inner)
-        return self._wired[1]
-
-    def _wire(self, inner: Wiring) -> Wiring:
-        raise NotImplementedError
 
     @property
     def built(self) -> bool:

@@ -214,6 +214,7 @@ class Wrapper(RNNCell):
     def __init__(self, cell: RNNCell) -> None:
         check_cell(cell)
         self._cell = cell
+        self._wired: tuple[Wiring, Wiring] | None = None
         self._dtype = cell._dtype
         self.name = f"{type(self).__name__}({cell.name})"
 
@@ -233,7 +234,13 @@ class Wrapper(RNNCell):
 
     @property
     def wiring(self) -> Wiring:
-        """The inner cell's, rewritten."""
+        """The inner cell's, rewritten; anew where that is another since."""
+        inner = self._cell.wiring
+        if self._wired is None or self._wired[0] is not inner:
+            self._wired = inner, self._wire(inner)
+        return self._wired[1]
+
+    def _wire(self, inner: Wiring) -> Wiring:
         raise NotImplementedError
 
     @property
@@ -297,14 +304,6 @@ class DropoutWrapper(Wrapper):
         self._random = to_generator(seed)
         self._visitor = dropout_state_filter_visitor or _all_but_c
         self._masks: dict[str, Mask] = {}
-        self._wired: tuple[Wiring, Wiring] | None = None
-
-    @property
-    def wiring(self) -> Wiring:
-        inner = self._cell.wiring
-        if self._wired is None or self._wired[0] is not inner:
-            self._wired = inner, self._wire(inner)
-        return self._wired[1]
 
     def forget(self) -> None:
         """Let single steps draw a variational mask anew."""
@@ -342,14 +341,6 @@ class ResidualWrapper(Wrapper):
             raise ArgumentError(f"{cell.name} has two inputs, and the output is one array")
         if cell.looks_up:
             raise ArgumentError(f"{cell.name} reads integers, which are added to no output")
-        self._wired: tuple[Wiring, Wiring] | None = None
-
-    @property
-    def wiring(self) -> Wiring:
-        inner = self._cell.wiring
-        if self._wired is None or self._wired[0] is not inner:
-            self._wired = inner, self._wire(inner)
-        return self._wired[1]
 
     def _wire(self, inner: Wiring) -> Wiring:
         (x,) = inner.inputs
